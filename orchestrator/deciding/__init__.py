@@ -1,0 +1,1 @@
+"""The rules of `decide`, one module per kind of question. All pure."""

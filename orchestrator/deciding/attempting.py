@@ -1,0 +1,245 @@
+"""The stages of a job: prepare, sync, clear the way, start, validate. Forward only; giving up is in `rolling`."""
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from journal.clock import MS, S, elapsed_ns, seconds
+from journal.events import (
+    Event,
+    Evidence,
+    GenerationRecorded,
+    HealthConfirmed,
+    HealthFailed,
+    LockReleased,
+    Origin,
+    PreflightStarted,
+    ProcessIntended,
+    Role,
+    StartupCaptured,
+    SwitchCompleted,
+    SwitchRolledBack,
+    SyncSkipped,
+    SyncStarted,
+)
+from orchestrator.actions import Act, Decision, Probe, Spawn, StartPreflight, StartSync
+from orchestrator.deciding import working
+from orchestrator.deciding.failing import failure
+from orchestrator.deciding.rolling import choosing, giving_up
+from orchestrator.deciding.situation import Situation, soonest
+from orchestrator.deciding.stopping import stop, stop_all
+from orchestrator.world import EnvironmentFacts
+from projections.generations import latest_of, same_content
+from projections.state import Job, Process
+from projections.switching import Stage
+
+PORT_POLL_NS = 50 * MS
+"""How often a taken port is looked at again."""
+
+
+def attempt(situation: Situation) -> Decision | None:
+    """The next step of the open job; None when there is none."""
+    job = situation.state.job
+    if job is None:
+        return None
+    if job.is_given_up and not job.rolling_back:
+        return giving_up(situation, job)
+    evidence = _evidence_for_source(situation, job)
+    if isinstance(evidence, Act):
+        return evidence
+    decision = _STAGES[job.stage](situation, job)
+    return decision if isinstance(decision, Act) else soonest(decision, evidence)
+
+
+def _evidence_for_source(situation: Situation, job: Job) -> Decision | None:
+    """The very first switch: its source was never seen healthy by us, so it is probed while it answers, or believed."""
+    state = situation.state
+    if job.origin is not Origin.FILE or job.rolling_back or not job.source or latest_of(state.generations, job.source):
+        return None
+    source = state.source_process
+    if source is not None and source.stopping is None and job.stage in {Stage.PREPARING, Stage.SYNCING}:
+        if source.successes >= situation.config.required_successes:
+            return situation.act(*_confirmed(situation, source))
+        return probe_when_due(situation, source)
+    facts = situation.environment(job.source)
+    if source is not None or state.main is not None or facts.problem:
+        return None
+    return situation.act(_recorded(situation, job.source, facts.fingerprint, Evidence.REQUESTER, None))
+
+
+def _recorded(
+    situation: Situation, environment: str, fingerprint: str, evidence: Evidence, spawn: int | None
+) -> GenerationRecorded:
+    return GenerationRecorded(
+        environment=environment,
+        fingerprint=fingerprint,
+        evidence=evidence,
+        spawn=spawn,
+        arguments=situation.arguments,
+    )
+
+
+def _confirmed(situation: Situation, process: Process) -> tuple[Event, ...]:
+    """It is healthy: an instance of a generation that is known, or of a new one."""
+    state = situation.state
+    fingerprint = process.fingerprint or situation.environment(process.environment).fingerprint
+    known = same_content(state.generations, process.environment, fingerprint)
+    if known is not None:
+        return (HealthConfirmed(spawn=process.spawn, generation=known.generation),)
+    made = _recorded(situation, process.environment, fingerprint, Evidence.PROBED, process.spawn)
+    return (made, HealthConfirmed(spawn=process.spawn, generation=state.seq + 1))
+
+
+def _preparing(situation: Situation, job: Job) -> Decision:
+    if situation.state.worker is None:
+        worker = situation.state.seq + 1
+        return situation.act(
+            PreflightStarted(environment=job.environment), effect=StartPreflight(worker, job.environment)
+        )
+    return working.waiting(situation)
+
+
+def _syncing(situation: Situation, job: Job) -> Decision:
+    state, environment = situation.state, job.wanted
+    if not situation.over(job.requested, job.delay_ns):
+        return situation.wait(job.requested, job.delay_ns)
+    facts = situation.environment(environment)
+    if facts.problem:
+        return situation.act(*failure(state, job, "environment", facts.problem))
+    if state.worker is not None:
+        return working.waiting(situation)
+    in_the_way = _same_environment(situation, job)
+    if in_the_way is not None:
+        return stop(situation, in_the_way, f"environment {environment} is synced")
+    settled = state.settled.get(environment)
+    if settled and settled == facts.fingerprint and environment not in state.dirty:
+        return situation.act(SyncSkipped(environment=environment, fingerprint=facts.fingerprint))
+    started = SyncStarted(environment=environment, fingerprint=facts.fingerprint)
+    return situation.act(started, effect=StartSync(state.seq + 1, environment))
+
+
+def _same_environment(situation: Situation, job: Job) -> Process | None:
+    """A live process of ours in the environment that is about to be synced: packages do not change under its feet."""
+    processes = situation.state.processes.values()
+    return next((p for p in processes if p.environment == job.wanted and p.role is not Role.SOURCE), None)
+
+
+def _clearing(situation: Situation, job: Job) -> Decision:
+    in_the_way = (
+        _leaving_by_itself(situation, job) or stop_all(situation, f"room for {job.wanted}") or _source(situation, job)
+    )
+    if in_the_way is not None:
+        return in_the_way
+    port = situation.world.port
+    if port is None:
+        return situation.wait_ns(PORT_POLL_NS)
+    if not port.free:
+        if not situation.over(job.stage_at, seconds(situation.config.port_free_timeout_s)):
+            return situation.wait_ns(PORT_POLL_NS)
+        error = f"port {port.port} is held by {port.holder or 'another program'}; end it, or choose another --port"
+        return situation.act(*failure(situation.state, job, "port", error))
+    facts = situation.environment(job.wanted)
+    if facts.problem:
+        return situation.act(*failure(situation.state, job, "environment", facts.problem))
+    return _start(situation, job, facts)
+
+
+def _leaving_by_itself(situation: Situation, job: Job) -> Decision | None:
+    """A ComfyUI whose page asked leaves with 43 by itself: it has its time before anybody signals it."""
+    main = situation.state.main_process
+    grace_ns = seconds(situation.config.source_grace_s)
+    if main is None or main.stopping is not None or job.origin is not Origin.FILE or job.rolling_back:
+        return None
+    return None if situation.over(job.requested, grace_ns) else situation.wait(job.requested, grace_ns)
+
+
+def _source(situation: Situation, job: Job) -> Decision | None:
+    source = situation.state.source_process
+    if source is None:
+        return None
+    grace_ns = seconds(situation.config.source_grace_s)
+    if source.stopping is None and not situation.over(job.requested, grace_ns):
+        return situation.wait(job.requested, grace_ns)
+    return stop(situation, source, f"room for {job.wanted}")
+
+
+def _start(situation: Situation, job: Job, facts: EnvironmentFacts) -> Act:
+    arguments, endpoint = situation.arguments, situation.endpoint
+    command = (facts.python, "main.py", *arguments)
+    startup = StartupCaptured(
+        environment=job.wanted,
+        workspace_root=situation.world.workspace,
+        port=endpoint.port,
+        python_executable=facts.python,
+        working_directory=facts.working_directory,
+        argv=("main.py", *arguments),
+    )
+    before = () if situation.state.startup == startup else (startup,)
+    intended = ProcessIntended(
+        role=Role.MAIN,
+        environment=job.wanted,
+        generation=None if job.rolling is None else job.rolling.generation,
+        fingerprint=facts.fingerprint,
+        host=endpoint.host,
+        port=endpoint.port,
+        url=endpoint.url,
+        command=command,
+        working_directory=facts.working_directory,
+    )
+    spawn = situation.state.seq + 1 + len(before)
+    return situation.act(*before, intended, effect=Spawn(spawn, job.wanted, command, facts.working_directory))
+
+
+def _starting(situation: Situation, _job: Job) -> Decision:
+    return situation.wait_ns(50 * MS)
+
+
+def probe_when_due(situation: Situation, process: Process) -> Decision:
+    """Probe, or wait for the next one. A probe is cut at the health deadline, but not before one interval has passed."""
+    if situation.world.probing or situation.world.probe is not None:
+        return situation.wait_ns(S)
+    config = situation.config
+    interval_ns = seconds(config.probe_interval_s)
+    if process.last_probe is not None and not situation.over(process.last_probe, interval_ns):
+        return situation.wait(process.last_probe, interval_ns)
+    left_ns = seconds(config.health_check_timeout_s) - elapsed_ns(process.since, situation.now)
+    timeout_ns = max(min(seconds(config.probe_timeout_s), left_ns), min(interval_ns, seconds(config.probe_timeout_s)))
+    return Act((), Probe(process.spawn, process.url, process.port, timeout_ns))
+
+
+def _validating(situation: Situation, job: Job) -> Decision:
+    process, config = situation.state.job_process, situation.config
+    if process is None:
+        return situation.act(*failure(situation.state, job, "exited", "ComfyUI is gone"))
+    if process.successes >= config.required_successes:
+        return situation.act(*_confirmed(situation, process), *_ending(job, process))
+    timeout_ns = seconds(config.health_check_timeout_s)
+    if process.last_probe is not None and not process.last_probe_ok:
+        # Only a probe that failed at or after the deadline fails the start: the clock alone may have slept with us.
+        if elapsed_ns(process.since, process.last_probe) >= timeout_ns:
+            return _too_late(situation, job, process)
+    return probe_when_due(situation, process)
+
+
+def _too_late(situation: Situation, job: Job, process: Process) -> Act:
+    error = f"ComfyUI of {process.environment} was not ready after {situation.config.health_check_timeout_s:g} s"
+    failed = HealthFailed(spawn=process.spawn, why="timeout", detail=error)
+    return situation.act(failed, *failure(situation.state, job, "timeout", error, process.spawn))
+
+
+def _ending(job: Job, process: Process) -> tuple[Event, ...]:
+    if not job.is_switch:
+        return ()
+    if job.rolling is None:
+        return (SwitchCompleted(environment=process.environment, spawn=process.spawn), LockReleased())
+    ended = SwitchRolledBack(environment=process.environment, error=job.error, nothing_stopped=False)
+    return (ended, LockReleased())
+
+
+_STAGES: Final[Mapping[Stage, Callable[[Situation, Job], Decision]]] = {
+    Stage.PREPARING: _preparing,
+    Stage.SYNCING: _syncing,
+    Stage.CLEARING: _clearing,
+    Stage.STARTING: _starting,
+    Stage.VALIDATING: _validating,
+    Stage.CHOOSING: choosing,
+}

@@ -1,0 +1,218 @@
+"""No job open: keep what serves, start what should, and know when to give up."""
+
+import hashlib
+
+from journal.clock import MS, S, seconds
+from journal.codec import Draft
+from journal.events import (
+    ExitCause,
+    GenerationDisproved,
+    GenerationProven,
+    LockAcquired,
+    OrchestratorStopped,
+    Origin,
+    ShutdownRequested,
+    StartKind,
+    StartPlanned,
+    StatusCleared,
+    SupervisionCalm,
+    SupervisionParked,
+    SwitchKind,
+    SwitchRequested,
+)
+from orchestrator.actions import Act, Decision, End
+from orchestrator.deciding.advice import restart_advice
+from orchestrator.deciding.situation import Situation, soonest
+from orchestrator.deciding.stopping import stop, stop_all
+from orchestrator.world import AskKind
+from projections.generations import rollback_candidates
+from projections.state import STARTS_KEPT, OutcomeState, Process
+
+FIRST_RETRY_NS = 500 * MS
+"""Wait before the first retry after a crash; doubled for each further one up to `crash_retry_delay_s`."""
+BREAKER_WINDOW_NS = 60 * S
+"""In this time at most STARTS_KEPT starts are made that nobody asked for."""
+
+
+def idle(situation: Situation) -> Decision:
+    """Nothing is being attempted: what to do about that."""
+    shown = _shown_long_enough(situation)
+    if isinstance(shown, Act):
+        return shown
+    main = situation.state.main_process
+    decision = stop_all(situation, "it is not what serves", but=situation.state.main)
+    if decision is None:
+        decision = _nothing_runs(situation) if main is None else _runs(situation, main)
+    return decision if isinstance(decision, Act) else soonest(decision, shown)
+
+
+def _shown_long_enough(situation: Situation) -> Decision | None:
+    outcome = situation.state.outcome
+    if outcome is None or outcome.state is OutcomeState.CRITICAL_FAILURE:
+        return None
+    linger_ns = seconds(situation.config.status_linger_s)
+    if situation.over(outcome.at, linger_ns):
+        return situation.act(StatusCleared())
+    return situation.wait(outcome.at, linger_ns)
+
+
+def _runs(situation: Situation, main: Process) -> Decision:
+    state = situation.state
+    if state.restart_asked is not None and main.stopping is None:
+        return stop(situation, main, "a restart was asked for")
+    if main.stopping is not None or main.confirmed is None:
+        return stop(situation, main, "it is not what serves")
+    return (
+        _probation(situation)
+        or _calm(situation, main)
+        or soonest(
+            None if state.probation is None else situation.wait(state.probation.since, _probation_ns(situation)),
+            situation.wait(main.confirmed, _calm_ns(situation)) if state.crashes or state.starts else None,
+        )
+    )
+
+
+def _probation_ns(situation: Situation) -> int:
+    return seconds(situation.config.probation_s)
+
+
+def _calm_ns(situation: Situation) -> int:
+    return seconds(situation.config.calm_after_s)
+
+
+def _probation(situation: Situation) -> Decision | None:
+    probation = situation.state.probation
+    if probation is None or not situation.over(probation.since, _probation_ns(situation)):
+        return None
+    return situation.act(GenerationProven(generation=probation.generation))
+
+
+def _calm(situation: Situation, main: Process) -> Decision | None:
+    state = situation.state
+    if main.confirmed is None or not situation.over(main.confirmed, _calm_ns(situation)):
+        return None
+    return situation.act(SupervisionCalm(spawn=main.spawn)) if state.crashes or state.starts else None
+
+
+def _nothing_runs(situation: Situation) -> Decision:
+    state, last = situation.state, situation.state.last_exit
+    if any(item.kind is AskKind.UNFINISHED for item in situation.world.inbox):
+        return situation.wait_ns(50 * MS)
+    if state.source_process is not None:
+        return _leave_to_source(situation, state.source_process)
+    if state.restart_asked is not None and state.environment:
+        return _plan(situation, StartKind.RESTART, asked=True)
+    if state.parked is not None:
+        return situation.wait_ns(3600 * S)
+    if not state.environment:
+        return _park(situation, "no environment was named, and none has served before")
+    if state.trouble is not None:
+        return _after_trouble(situation)
+    if last is None or _is_of_an_earlier_run(situation, last.at.monotonic_ns, last.at.boot_id):
+        return _plan(situation, StartKind.START, asked=True)
+    if last.cause is ExitCause.CLEAN:
+        return situation.act(ShutdownRequested(origin=Origin.SUPERVISOR, reason="ComfyUI ended with exit code 0"))
+    if last.cause is ExitCause.STOPPED:
+        return _plan(situation, StartKind.RESTART, asked=True)
+    if _starts_are_spent(situation):
+        return _give_up(situation, f"{STARTS_KEPT} starts within a minute that nobody had asked for")
+    return _plan(situation, StartKind.RESTART, asked=False)
+
+
+def _is_of_an_earlier_run(situation: Situation, monotonic_ns: int, boot: str) -> bool:
+    """Whether that was before the first orchestrator of this run: a clean end then is not one now."""
+    since = situation.state.orchestrator_since
+    return since is not None and (since.boot_id != boot or since.monotonic_ns > monotonic_ns)
+
+
+def _leave_to_source(situation: Situation, source: Process) -> Decision:
+    """The requester still serves after its switch failed. It may yet leave with 43; if it stays, it does not need us."""
+    last = situation.state.switches[-1:]
+    since = last[0].at if last else source.since
+    linger_ns = seconds(situation.config.source_linger_s)
+    if source.stopping is not None:
+        return stop(situation, source, "it is not what serves")
+    if not situation.over(since, linger_ns):
+        return situation.wait(since, linger_ns)
+    why = f"ComfyUI pid {source.identity.pid if source.identity else '?'} serves without us"
+    return situation.act(OrchestratorStopped(why=why, exit_status=0), effect=End(0))
+
+
+def _plan(situation: Situation, kind: StartKind, *, asked: bool, delay_ns: int = 0, attempt: int = 0) -> Act:
+    planned = StartPlanned(
+        environment=situation.state.environment, kind=kind, delay_ns=delay_ns, attempt=attempt, asked=asked
+    )
+    return situation.act(planned)
+
+
+def _starts_are_spent(situation: Situation) -> bool:
+    starts = situation.state.starts
+    return len(starts) >= STARTS_KEPT and not situation.over(starts[0], BREAKER_WINDOW_NS)
+
+
+def _after_trouble(situation: Situation) -> Decision:
+    state = situation.state
+    crashed = state.last_exit
+    probation = state.probation
+    if probation is not None and probation.of_switch and crashed is not None and crashed.spawn == probation.spawn:
+        recovery = _recover(situation, GenerationDisproved(generation=probation.generation, why=_why(situation)))
+        if recovery is not None:
+            return recovery
+    if state.crashes > situation.config.crash_retry_max or _starts_are_spent(situation):
+        return _give_up(situation, _why(situation))
+    return _plan(
+        situation,
+        StartKind.RETRY,
+        asked=False,
+        delay_ns=retry_delay_ns(state.crashes, situation.config.crash_retry_delay_s, state.seq),
+        attempt=state.crashes,
+    )
+
+
+def _why(situation: Situation) -> str:
+    trouble = situation.state.trouble
+    if trouble is None:
+        return "it did not stay up"
+    times = f", {situation.state.crashes} times in a row" if situation.state.crashes > 1 else ""
+    return f"ComfyUI of {trouble.environment} failed{times}: {trouble.why}"
+
+
+def retry_delay_ns(crashes: int, most_s: float, salt: int) -> int:
+    """Nanoseconds before retry `crashes` (1-based): doubles from 0.5 s up to `most_s`, and up to a tenth more.
+
+    The tenth is a hash of `salt`, so that the answer is the same each time it is asked for.
+    """
+    base_ns = min(FIRST_RETRY_NS << (min(crashes, 60) - 1), seconds(most_s))
+    share = hashlib.sha256(str(salt).encode()).digest()[0]
+    return base_ns + base_ns * share // 2560
+
+
+def _recover(situation: Situation, *before: GenerationDisproved) -> Decision | None:
+    """The one automatic way back, as a switch of its own; None when it is spent or leads nowhere."""
+    state = situation.state
+    spent = frozenset({state.environment})
+    if state.recovered or not rollback_candidates(state.generations, served=None, source="", spent=spent):
+        return None
+    switch = state.seq + 1 + len(before)
+    requested = SwitchRequested(
+        target=state.environment,
+        source=state.environment,
+        kind=SwitchKind.RECOVER,
+        origin=Origin.SUPERVISOR,
+        reason=_why(situation),
+    )
+    return Act(
+        (
+            *(Draft(event) for event in before),
+            Draft(requested, switch=switch),
+            Draft(LockAcquired(holder=situation.world.me), switch=switch),
+        )
+    )
+
+
+def _give_up(situation: Situation, why: str) -> Decision:
+    return _recover(situation) or _park(situation, why)
+
+
+def _park(situation: Situation, why: str) -> Decision:
+    return situation.act(SupervisionParked(why=why, advice=restart_advice(situation)))

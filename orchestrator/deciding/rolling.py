@@ -1,0 +1,82 @@
+"""Giving up on a target, and the way back: nothing to undo, or candidate after candidate, or a critical failure."""
+
+from journal.clock import MS
+from journal.events import (
+    LockReleased,
+    RollbackTried,
+    SupervisionParked,
+    SwitchCriticallyFailed,
+    SwitchRolledBack,
+    SwitchRollingBack,
+)
+from orchestrator.actions import Decision
+from orchestrator.deciding.advice import recovery_command, restart_advice
+from orchestrator.deciding.situation import Situation
+from orchestrator.deciding.stopping import stop, stop_all
+from projections.generations import Candidate, rollback_candidates
+from projections.state import Job, Process
+
+TRIES_MAX = 3
+"""Candidates that one rollback tries."""
+
+
+def giving_up(situation: Situation, job: Job) -> Decision:
+    """A verdict, and no candidate yet. Was anything stopped for the target? If not, that is the end of it."""
+    state = situation.state
+    main, source = state.main_process, state.source_process
+    waiting = stop_all(situation, "the switch is given up", but=state.main)
+    if waiting is not None:
+        return waiting
+    if state.worker is not None:
+        return situation.wait_ns(50 * MS)
+    if main is not None and main.confirmed and main.stopping is None:
+        return _nothing_stopped(situation, job, main)
+    if main is not None:
+        return stop(situation, main, "the switch is given up")
+    if source is not None and source.stopping is None:
+        return _nothing_stopped(situation, job, source)
+    return situation.act(SwitchRollingBack(error=job.error))
+
+
+def _nothing_stopped(situation: Situation, job: Job, serving: Process) -> Decision:
+    ended = SwitchRolledBack(environment=serving.environment, error=job.error, nothing_stopped=True)
+    return situation.act(ended, LockReleased())
+
+
+def choosing(situation: Situation, job: Job) -> Decision:
+    """Everything is stopped; then the next candidate is tried, until one serves or none is left."""
+    state = situation.state
+    waiting = stop_all(situation, "the switch is rolled back")
+    if waiting is None and state.source_process is not None:
+        waiting = stop(situation, state.source_process, "the switch is rolled back")
+    if waiting is not None:
+        return waiting
+    if state.worker is not None:
+        return situation.wait_ns(50 * MS)
+    candidates = remaining(situation, job)
+    if not candidates:
+        return _critical(situation, job)
+    best = candidates[0]
+    tried = RollbackTried(environment=best.environment, generation=best.generation, attempt=len(job.tried) + 1)
+    return situation.act(tried)
+
+
+def remaining(situation: Situation, job: Job) -> tuple[Candidate, ...]:
+    """Candidates not yet tried, best first; none once TRIES_MAX have been."""
+    if len(job.tried) >= TRIES_MAX:
+        return ()
+    spent = frozenset({job.environment, *(candidate.environment for candidate in job.tried)})
+    return rollback_candidates(situation.state.generations, served=job.served, source=job.source, spent=spent)
+
+
+def _critical(situation: Situation, job: Job) -> Decision:
+    tried = ", ".join(candidate.environment for candidate in job.tried)
+    error = (
+        f"{job.error}; {f'went back to {tried} in vain' if tried else 'there was no healthy environment to go back to'}"
+    )
+    command = recovery_command(situation, job.source or job.environment)
+    return situation.act(
+        SwitchCriticallyFailed(error=error, recovery_command=command),
+        LockReleased(),
+        SupervisionParked(why=error, advice=restart_advice(situation)),
+    )

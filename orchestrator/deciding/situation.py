@@ -1,0 +1,88 @@
+"""What every rule gets: state, world, now and configuration; and the small questions that all rules ask."""
+
+from typing import Any
+
+import attrs
+
+from journal.clock import Stamp, elapsed_ns, is_over
+from journal.codec import Actor, Draft, Recorded
+from journal.events import Event
+from orchestrator.actions import Act, Decision, Effect, Took, Wait
+from orchestrator.config import Config
+from orchestrator.endpoint import Endpoint, endpoint_of, full_arguments
+from orchestrator.world import ChildFacts, EnvironmentFacts, World
+from projections.evolve import evolve
+from projections.state import Process, WorkspaceState
+
+
+@attrs.frozen
+class Situation:
+    """One moment to decide on."""
+
+    state: WorkspaceState
+    world: World
+    now: Stamp
+    config: Config
+
+    def over(self, since: Stamp, duration_ns: int) -> bool:
+        """Whether `duration_ns` has passed since `since`."""
+        return is_over(since, duration_ns, self.now)
+
+    def wait(self, since: Stamp, duration_ns: int) -> Wait:
+        """Wait until `duration_ns` will have passed since `since`."""
+        left_ns = max(0, duration_ns - elapsed_ns(since, self.now))
+        return Wait(attrs.evolve(self.now, monotonic_ns=self.now.monotonic_ns + left_ns))
+
+    def wait_ns(self, duration_ns: int) -> Wait:
+        """Wait `duration_ns` from now."""
+        return self.wait(self.now, duration_ns)
+
+    def facts(self, process: Process) -> ChildFacts | None:
+        """What the world says of `process`, if it was looked at."""
+        return self.world.processes.get(process.spawn)
+
+    def environment(self, name: str) -> EnvironmentFacts:
+        """What is on disk under that name; an environment that was not looked at has a problem."""
+        return self.world.environments.get(name) or EnvironmentFacts(name, f"environment {name!r} is not known")
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """ComfyUI's arguments as they would be passed now."""
+        return full_arguments(self.config, self.state.arguments)
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """Where ComfyUI will listen."""
+        return endpoint_of(self.arguments, self.config.default_host, self.config.default_port)
+
+    @property
+    def switch(self) -> int | None:
+        """The open switch, for the envelope."""
+        job = self.state.job
+        return job.job if job is not None and job.is_switch else None
+
+    def act(
+        self, *events: Event, effect: Effect | None = None, took: Took | None = None, cause: int | None = None
+    ) -> Act:
+        """An action of `events`, each marked with the open switch."""
+        drafts = tuple(Draft(event, switch=self.switch, cause=cause) for event in events)
+        return Act(drafts, effect, frozenset() if took is None else frozenset({took}))
+
+
+def soonest(*waits: Decision | None) -> Wait:
+    """The wait that ends first; None and actions are passed over."""
+    ends = [wait.until for wait in waits if isinstance(wait, Wait) and wait.until is not None]
+    return Wait(min(ends, key=lambda stamp: stamp.monotonic_ns)) if ends else Wait()
+
+
+def foresee(state: WorkspaceState, drafts: tuple[Draft, ...], now: Stamp, actor: Actor) -> WorkspaceState:
+    """The state as it will be once `drafts` have been appended: how one step decides on more than one action."""
+    for draft in drafts:
+        state = evolve(state, provisional(draft, state.seq + 1, now, actor))
+    return state
+
+
+def provisional(draft: Draft, seq: int, now: Stamp, actor: Actor) -> Recorded:
+    """`draft` as the journal would give it back, without an id and a hash."""
+    fields: dict[str, Any] = {"seq": seq, "id": "", "at": now, "actor": actor, "hash": b""}
+    return Recorded(event=draft.event, switch=draft.switch, cause=draft.cause, **fields)

@@ -1,0 +1,105 @@
+"""Preflights and syncs: started with an id, watched, cancelled when nobody wants them, done again when lost with us."""
+
+from journal.clock import MS, S, elapsed_ns, seconds
+from journal.events import Event, SwitchPreflighted, SyncFinished, WorkerCancelled, WorkerLost, WorkerSpawned
+from orchestrator.actions import Act, Decision, KillWorker, Took
+from orchestrator.deciding.failing import failure
+from orchestrator.deciding.situation import Situation
+from orchestrator.world import WorkFacts
+from projections.generations import same_content
+from projections.state import Goal, Job, Worker, WorkKind
+from projections.switching import Stage
+
+TIMED_OUT = "timed out"
+"""Why a worker was cancelled whose end is a failure of its own, and not nobody's."""
+
+
+def worker(situation: Situation) -> Decision | None:
+    """What becomes of the worker of the state; None while it may go on."""
+    at_work, facts = situation.state.worker, situation.world.work
+    if at_work is None:
+        return None
+    if facts is None:
+        return situation.wait_ns(50 * MS)
+    if facts.alive:
+        return _alive(situation, at_work, facts)
+    if at_work.cancelled is not None and at_work.cancelled_why == TIMED_OUT:
+        limit_s = _timeout_ns(situation, at_work.kind) / S
+        facts = WorkFacts(alive=False, ended=True, ok=False, problem=f"{at_work.kind} did not end within {limit_s:g} s")
+    elif at_work.cancelled is not None or not facts.ended or at_work.owner != situation.world.me:
+        return situation.act(WorkerLost(worker=at_work.worker), took=Took.WORKER)
+    return situation.act(*_result(situation, at_work, facts), took=Took.WORKER)
+
+
+def _alive(situation: Situation, at_work: Worker, facts: WorkFacts) -> Decision | None:
+    if at_work.cancelled is not None:
+        if situation.over(at_work.cancelled, 2 * S):
+            return Act((), KillWorker(at_work.worker))
+        return situation.wait_ns(50 * MS)
+    why = _unwanted(situation, at_work)
+    if why:
+        return situation.act(WorkerCancelled(worker=at_work.worker, why=why), effect=KillWorker(at_work.worker))
+    if at_work.identity is None and facts.identity is not None:
+        return situation.act(WorkerSpawned(worker=at_work.worker, identity=facts.identity))
+    return None
+
+
+def _unwanted(situation: Situation, at_work: Worker) -> str:
+    state = situation.state
+    if state.goal is Goal.STOP:
+        return "supervision ends"
+    if at_work.owner != situation.world.me:
+        return "the orchestrator that had started it is gone"
+    if not _is_wanted(state.job, at_work):
+        return "nobody waits for it any more"
+    return TIMED_OUT if situation.over(at_work.started, _timeout_ns(situation, at_work.kind)) else ""
+
+
+def _is_wanted(job: Job | None, at_work: Worker) -> bool:
+    if job is None or job.is_given_up:
+        return False
+    if at_work.kind is WorkKind.PREFLIGHT:
+        return job.stage is Stage.PREPARING and job.environment == at_work.environment
+    return job.stage is Stage.SYNCING and job.wanted == at_work.environment
+
+
+def _timeout_ns(situation: Situation, kind: WorkKind) -> int:
+    config = situation.config
+    return seconds(config.preflight_timeout_s if kind is WorkKind.PREFLIGHT else config.sync_timeout_s)
+
+
+def _result(situation: Situation, at_work: Worker, facts: WorkFacts) -> tuple[Event, ...]:
+    state, job = situation.state, situation.state.job
+    if job is None or not _is_wanted(job, at_work):
+        return (WorkerLost(worker=at_work.worker),)
+    if at_work.kind is WorkKind.PREFLIGHT:
+        checked = SwitchPreflighted(worker=at_work.worker, ok=facts.ok, problem=facts.problem, checks=facts.checks)
+        return (checked,) if facts.ok else (checked, *failure(state, job, "preflight", facts.problem))
+    finished = SyncFinished(
+        worker=at_work.worker,
+        environment=at_work.environment,
+        ok=facts.ok,
+        tolerated=not facts.ok and _is_tolerated(situation, job, at_work.environment),
+        duration_ns=elapsed_ns(at_work.started, situation.now),
+        summary=facts.summary,
+        error=facts.problem,
+    )
+    if facts.ok or finished.tolerated:
+        return (finished,)
+    return (finished, *failure(state, job, "sync", f"syncing {at_work.environment} failed: {facts.problem}"))
+
+
+def _is_tolerated(situation: Situation, job: Job, environment: str) -> bool:
+    """A failed sync ends a switch only if nothing speaks for what is there; anything else goes on with what is there."""
+    if not job.is_switch or job.rolling is not None:
+        return True
+    fingerprint = situation.environment(environment).fingerprint
+    return same_content(situation.state.generations, environment, fingerprint) is not None
+
+
+def waiting(situation: Situation) -> Decision:
+    """Until the worker's time is up, at the latest."""
+    at_work = situation.state.worker
+    if at_work is None:
+        return situation.wait_ns(50 * MS)
+    return situation.wait(at_work.started, _timeout_ns(situation, at_work.kind))

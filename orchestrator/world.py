@@ -1,0 +1,158 @@
+"""What `decide` is told about the world outside the journal: frozen facts, observed just before.
+
+Nothing in here is remembered. What matters after a crash is in the journal.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+import attrs
+
+from journal.events import Origin
+from journal.identity import Identity
+from orchestrator.actions import Took
+from projections.locking import ForeignLock
+
+
+class Presence(StrEnum):
+    """Whether a process is there. `PENDING`: intended, and it cannot be told yet. `ABSENT`: intended, and no trace of it."""
+
+    ALIVE = "alive"
+    GONE = "gone"
+    PENDING = "pending"
+    ABSENT = "absent"
+
+
+@attrs.frozen
+class ChildFacts:
+    """One process of the state, as it is. `code` and `signal` where the exit could be told; `left_behind` when it is gone."""
+
+    presence: Presence
+    identity: Identity | None = None
+    code: int | None = None
+    signal: str = ""
+    left_behind: tuple[int, ...] = ()
+    log_tail: tuple[str, ...] = ()
+    error: str = ""
+
+
+@attrs.frozen
+class WorkFacts:
+    """The worker of the state: `alive` with or without a process of its own, or what it came to (`ended`)."""
+
+    alive: bool
+    identity: Identity | None = None
+    ended: bool = False
+    ok: bool = False
+    problem: str = ""
+    summary: str = ""
+    checks: tuple[str, ...] = ()
+    duration_ns: int = 0
+
+
+@attrs.frozen
+class ProbeFacts:
+    """The result of one probe that no event tells of yet. `stranger` describes who answered in place of the process probed."""
+
+    spawn: int
+    ok: bool
+    latency_ns: int
+    status: int | None
+    error: str
+    stranger: str = ""
+
+
+@attrs.frozen
+class PortFacts:
+    """Whether the port can be bound; if not, who holds it, in words."""
+
+    port: int
+    free: bool
+    holder: str = ""
+
+
+class AskKind(StrEnum):
+    """What a foreign file turned out to be. `UNFINISHED`: somebody may still be writing it."""
+
+    SWITCH = "switch"
+    RESTART = "restart"
+    SHUTDOWN = "shutdown"
+    ABORT = "abort_switch"
+    REJECTED = "rejected"
+    UNFINISHED = "unfinished"
+
+
+@attrs.frozen
+class InboxItem:
+    """A foreign file. `content` is its text, or for a rejected one its bytes in base64; `problem` says why it was rejected."""
+
+    name: str
+    key: str
+    kind: AskKind
+    sha256: str
+    mtime_ns: int
+    inode: int
+    content: str = ""
+    target: str = ""
+    source: str = ""
+    reason: str = ""
+    pid: int | None = None
+    problem: str = ""
+
+
+@attrs.frozen
+class EnvironmentFacts:
+    """One environment on disk. `problem` is "" when it is there; `fingerprint` "" when it was not asked for or cannot be told."""
+
+    name: str
+    problem: str
+    fingerprint: str = ""
+    python: str = ""
+    working_directory: str = ""
+
+
+@attrs.frozen
+class SwitchAsk:
+    """Somebody wants another environment. `problem` is what is wrong with its name or folder ("" when nothing is)."""
+
+    target: str
+    origin: Origin
+    source: str = ""
+    problem: str = ""
+    generation: int | None = None
+    requester: Identity | None = None
+    reason: str = ""
+
+
+@attrs.frozen
+class World:
+    """All facts for one decision. `launcher` is the command line that people run us with, before the subcommand."""
+
+    me: Identity
+    workspace: str = ""
+    launcher: tuple[str, ...] = ("comfygit-orchestrator",)
+    signal: str = ""
+    processes: Mapping[int, ChildFacts] = attrs.Factory(dict)
+    work: WorkFacts | None = None
+    probe: ProbeFacts | None = None
+    probing: bool = False
+    port: PortFacts | None = None
+    inbox: tuple[InboxItem, ...] = ()
+    source: Identity | None = None
+    foreign_lock: ForeignLock | None = None
+    startup_environment: str = ""
+    environments: Mapping[str, EnvironmentFacts] = attrs.Factory(dict)
+    manual_is_alive: bool = False
+
+    def without(self, took: frozenset[Took]) -> "World":
+        """The world after an action has used up part of it."""
+        changes: dict[str, object] = {}
+        if Took.SIGNAL in took:
+            changes["signal"] = ""
+        if Took.PROBE in took:
+            changes["probe"] = None
+        if Took.INBOX in took:
+            changes["inbox"] = self.inbox[1:]
+        if Took.WORKER in took:
+            changes["work"] = None
+        return attrs.evolve(self, **changes) if changes else self  # type: ignore[arg-type]

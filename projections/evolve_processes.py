@@ -1,0 +1,281 @@
+"""The fold of processes, workers and probes."""
+
+from typing import Any, Final
+
+import attrs
+
+from journal.codec import Recorded
+from journal.events import (
+    ExitCause,
+    HealthConfirmed,
+    HealthProbed,
+    PreflightStarted,
+    ProcessAdopted,
+    ProcessExited,
+    ProcessIntended,
+    ProcessSignalled,
+    ProcessSpawned,
+    ProcessSpawnFailed,
+    ProcessStopAsked,
+    ProcessSwept,
+    Role,
+    SourceSeen,
+    SyncFinished,
+    SyncSkipped,
+    SyncStarted,
+    WorkerCancelled,
+    WorkerLost,
+    WorkerSpawned,
+)
+from journal.identity import Identity
+from projections.state import (
+    Job,
+    LastExit,
+    OutcomeState,
+    Probation,
+    Process,
+    Stopping,
+    Trouble,
+    Worker,
+    WorkKind,
+    WorkspaceState,
+)
+from projections.switching import IllegalEventError
+
+
+def _known(state: WorkspaceState, spawn: int, recorded: Recorded) -> Process:
+    process = state.processes.get(spawn)
+    if process is None:
+        raise IllegalEventError(f"no process {spawn}", recorded.event.stored_name, recorded.seq)
+    return process
+
+
+def _put(state: WorkspaceState, process: Process) -> WorkspaceState:
+    return attrs.evolve(state, processes={**state.processes, process.spawn: process})
+
+
+def _owner(state: WorkspaceState, recorded: Recorded) -> Identity:
+    return state.orchestrator or recorded.actor.identity
+
+
+def is_restart_of_job(state: WorkspaceState, event: ProcessExited) -> bool:
+    """Whether this exit with 42 is the job's own start asking to be started again (before it was healthy)."""
+    process, job = state.processes.get(event.spawn), state.job
+    return (
+        event.cause is ExitCause.RESTART
+        and job is not None
+        and job.spawn == event.spawn
+        and not job.is_given_up
+        and process is not None
+        and process.identity is not None
+    )
+
+
+def _intended(state: WorkspaceState, event: ProcessIntended, recorded: Recorded) -> WorkspaceState:
+    process = Process(
+        spawn=recorded.seq,
+        role=event.role,
+        environment=event.environment,
+        fingerprint=event.fingerprint,
+        generation=event.generation,
+        port=event.port,
+        url=event.url,
+        owner=_owner(state, recorded),
+        since=recorded.at,
+    )
+    job = None if state.job is None else attrs.evolve(state.job, spawn=recorded.seq)
+    return attrs.evolve(_put(state, process), main=recorded.seq, job=job)
+
+
+def _spawned(state: WorkspaceState, event: ProcessSpawned, recorded: Recorded) -> WorkspaceState:
+    process = _known(state, event.spawn, recorded)
+    return _put(state, attrs.evolve(process, identity=event.identity, since=recorded.at, owner=_owner(state, recorded)))
+
+
+def _without(state: WorkspaceState, spawn: int) -> WorkspaceState:
+    left = {known: process for known, process in state.processes.items() if known != spawn}
+    return attrs.evolve(state, processes=left, main=None if state.main == spawn else state.main)
+
+
+def _spawn_failed(state: WorkspaceState, event: ProcessSpawnFailed, recorded: Recorded) -> WorkspaceState:
+    _known(state, event.spawn, recorded)
+    job = state.job
+    if job is not None and job.spawn == event.spawn:
+        job = attrs.evolve(job, spawn=None, lost_spawns=job.lost_spawns + 1)
+    return attrs.evolve(_without(state, event.spawn), job=job)
+
+
+def _adopted(state: WorkspaceState, event: ProcessAdopted, recorded: Recorded) -> WorkspaceState:
+    process = _known(state, event.spawn, recorded)
+    since = recorded.at if process.confirmed is None else process.since
+    return _put(state, attrs.evolve(process, owner=_owner(state, recorded), since=since, successes=0, last_probe=None))
+
+
+def _stop_asked(state: WorkspaceState, event: ProcessStopAsked, recorded: Recorded) -> WorkspaceState:
+    process = _known(state, event.spawn, recorded)
+    stopping = Stopping(why=event.why, ladder=event.ladder, asked=recorded.at, rung=-1, at=recorded.at)
+    return _put(state, attrs.evolve(process, stopping=stopping))
+
+
+def _signalled(state: WorkspaceState, event: ProcessSignalled, recorded: Recorded) -> WorkspaceState:
+    process = _known(state, event.spawn, recorded)
+    if process.stopping is None:
+        raise IllegalEventError(f"process {event.spawn} not asked to stop", event.stored_name, recorded.seq)
+    stopping = attrs.evolve(process.stopping, rung=event.rung, at=recorded.at)
+    return _put(state, attrs.evolve(process, stopping=stopping))
+
+
+def _exited(state: WorkspaceState, event: ProcessExited, recorded: Recorded) -> WorkspaceState:
+    process = _known(state, event.spawn, recorded)
+    if is_restart_of_job(state, event) and state.job is not None:
+        state = attrs.evolve(state, job=attrs.evolve(state.job, restarts=state.job.restarts + 1, spawn=None))
+    ended_well = process.confirmed is not None and event.cause is not ExitCause.CRASH and process.fingerprint
+    settled = {name: known for name, known in state.settled.items() if name != process.environment}
+    if ended_well:
+        settled[process.environment] = process.fingerprint
+    if state.main != event.spawn:
+        return attrs.evolve(_without(state, event.spawn), settled=settled)
+    last_exit = LastExit(
+        spawn=event.spawn,
+        environment=process.environment,
+        cause=event.cause,
+        code=event.code,
+        signal=event.signal,
+        confirmed=process.confirmed,
+        since=process.since,
+        at=recorded.at,
+    )
+    crashed = event.cause is ExitCause.CRASH
+    state = attrs.evolve(
+        _without(state, event.spawn),
+        settled=settled,
+        last_exit=last_exit,
+        probation=state.probation if crashed else None,
+    )
+    if not crashed or state.job is not None:
+        return state
+    trouble = Trouble(describe_exit(event), process.environment, recorded.at)
+    return attrs.evolve(state, crashes=state.crashes + 1, trouble=trouble)
+
+
+def describe_exit(event: ProcessExited) -> str:
+    """The exit in words, as in `exit code 7` or `signal SIGKILL`."""
+    if event.signal:
+        return f"signal {event.signal}"
+    return "an unknown exit code" if event.code is None else f"exit code {event.code}"
+
+
+def _swept(state: WorkspaceState, event: ProcessSwept, recorded: Recorded) -> WorkspaceState:
+    return _put(state, attrs.evolve(_known(state, event.spawn, recorded), swept=recorded.at))
+
+
+def _source_seen(state: WorkspaceState, event: SourceSeen, recorded: Recorded) -> WorkspaceState:
+    process = Process(
+        spawn=recorded.seq,
+        role=Role.SOURCE,
+        environment=event.environment,
+        fingerprint="",
+        generation=None,
+        port=event.port,
+        url=event.url,
+        owner=_owner(state, recorded),
+        since=recorded.at,
+        identity=event.identity,
+    )
+    return _put(state, process)
+
+
+def _work(state: WorkspaceState, recorded: Recorded, kind: WorkKind, environment: str) -> WorkspaceState:
+    if state.worker is not None:
+        raise IllegalEventError(f"worker {state.worker.worker} at work", recorded.event.stored_name, recorded.seq)
+    worker = Worker(
+        worker=recorded.seq, kind=kind, environment=environment, owner=_owner(state, recorded), started=recorded.at
+    )
+    return attrs.evolve(state, worker=worker)
+
+
+def _preflight_started(state: WorkspaceState, event: PreflightStarted, recorded: Recorded) -> WorkspaceState:
+    return _work(state, recorded, WorkKind.PREFLIGHT, event.environment)
+
+
+def _sync_started(state: WorkspaceState, event: SyncStarted, recorded: Recorded) -> WorkspaceState:
+    state = _work(state, recorded, WorkKind.SYNC, event.environment)
+    settled = {name: known for name, known in state.settled.items() if name != event.environment}
+    return attrs.evolve(state, settled=settled, dirty=state.dirty | {event.environment})
+
+
+def _worker(state: WorkspaceState, worker: int, recorded: Recorded) -> Worker:
+    if state.worker is None or state.worker.worker != worker:
+        raise IllegalEventError(f"no worker {worker}", recorded.event.stored_name, recorded.seq)
+    return state.worker
+
+
+def _sync_finished(state: WorkspaceState, event: SyncFinished, recorded: Recorded) -> WorkspaceState:
+    _worker(state, event.worker, recorded)
+    dirty = state.dirty - {event.environment} if event.ok else state.dirty
+    return attrs.evolve(state, worker=None, dirty=dirty)
+
+
+def _worker_spawned(state: WorkspaceState, event: WorkerSpawned, recorded: Recorded) -> WorkspaceState:
+    worker = _worker(state, event.worker, recorded)
+    return attrs.evolve(state, worker=attrs.evolve(worker, identity=event.identity))
+
+
+def _worker_cancelled(state: WorkspaceState, event: WorkerCancelled, recorded: Recorded) -> WorkspaceState:
+    worker = _worker(state, event.worker, recorded)
+    return attrs.evolve(state, worker=attrs.evolve(worker, cancelled=recorded.at, cancelled_why=event.why))
+
+
+def _worker_lost(state: WorkspaceState, event: WorkerLost, recorded: Recorded) -> WorkspaceState:
+    _worker(state, event.worker, recorded)
+    return attrs.evolve(state, worker=None)
+
+
+def _probed(state: WorkspaceState, event: HealthProbed, recorded: Recorded) -> WorkspaceState:
+    process = _known(state, event.spawn, recorded)
+    return _put(
+        state,
+        attrs.evolve(process, successes=event.successes, last_probe=recorded.at, last_probe_ok=event.ok),
+    )
+
+
+def _confirmed(state: WorkspaceState, event: HealthConfirmed, recorded: Recorded) -> WorkspaceState:
+    process = attrs.evolve(_known(state, event.spawn, recorded), confirmed=recorded.at, generation=event.generation)
+    state = _put(state, process)
+    if process.role is Role.SOURCE:
+        return state
+    job: Job | None = state.job
+    probation = Probation(
+        spawn=event.spawn,
+        environment=process.environment,
+        generation=event.generation,
+        since=recorded.at,
+        of_switch=job is not None and job.is_switch,
+    )
+    if job is not None and not job.is_switch:
+        state = attrs.evolve(state, job=None)
+    if state.outcome is not None and state.outcome.state is OutcomeState.CRITICAL_FAILURE:
+        state = attrs.evolve(state, outcome=None)
+    return attrs.evolve(state, probation=probation, parked=None, trouble=None)
+
+
+HANDLERS: Final[dict[Any, Any]] = {
+    ProcessIntended: _intended,
+    ProcessSpawned: _spawned,
+    ProcessSpawnFailed: _spawn_failed,
+    ProcessAdopted: _adopted,
+    ProcessStopAsked: _stop_asked,
+    ProcessSignalled: _signalled,
+    ProcessSwept: _swept,
+    ProcessExited: _exited,
+    SourceSeen: _source_seen,
+    PreflightStarted: _preflight_started,
+    SyncStarted: _sync_started,
+    SyncFinished: _sync_finished,
+    SyncSkipped: lambda state, _event, _recorded: state,
+    WorkerSpawned: _worker_spawned,
+    WorkerCancelled: _worker_cancelled,
+    WorkerLost: _worker_lost,
+    HealthProbed: _probed,
+    HealthConfirmed: _confirmed,
+}

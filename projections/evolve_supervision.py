@@ -1,0 +1,187 @@
+"""The fold of what happens to the supervisor itself, of requests outside switches, and of files."""
+
+from typing import Any, Final
+
+import attrs
+
+from journal.codec import Recorded
+from journal.events import (
+    AbortRequested,
+    ControlListening,
+    FileIngested,
+    JournalCreated,
+    OrchestratorLost,
+    OrchestratorStarted,
+    OrchestratorStopped,
+    RestartRequested,
+    ShutdownRequested,
+    StartFailed,
+    StartPlanned,
+    StartupCaptured,
+    SupervisionCalm,
+    SupervisionParked,
+)
+from projections.state import (
+    INBOX_KEYS_KEPT,
+    STARTS_KEPT,
+    Control,
+    Goal,
+    Job,
+    JobKind,
+    OutcomeState,
+    Parked,
+    Trouble,
+    Verdict,
+    WorkspaceState,
+)
+from projections.switching import IllegalEventError, Stage
+
+
+def _created(state: WorkspaceState, event: JournalCreated, _: Recorded) -> WorkspaceState:
+    return attrs.evolve(state, journal_id=event.journal_id)
+
+
+def _started(state: WorkspaceState, event: OrchestratorStarted, recorded: Recorded) -> WorkspaceState:
+    if state.orchestrator is not None:
+        stage = f"orchestrator {state.orchestrator.pid} not yet ended"
+        raise IllegalEventError(stage, event.stored_name, recorded.seq)
+    busy = state.job is not None or bool(state.processes)
+    state = attrs.evolve(
+        state,
+        orchestrator=event.identity,
+        orchestrator_since=recorded.at,
+        control=None,
+        goal=Goal.SERVE,
+        urgent=False,
+        aborted_for=None,
+        environment=state.environment if busy or not event.environment else event.environment,
+        arguments=state.arguments if event.arguments is None else event.arguments,
+    )
+    return _forgiven(state) if event.manual else state
+
+
+def _forgiven(state: WorkspaceState) -> WorkspaceState:
+    """Somebody asked for something: what went wrong before no longer counts."""
+    return attrs.evolve(state, parked=None, trouble=None, crashes=0, starts=(), recovered=False)
+
+
+def _stopped(state: WorkspaceState, event: OrchestratorStopped, recorded: Recorded) -> WorkspaceState:
+    if state.job is not None and state.job.is_switch:
+        raise IllegalEventError(f"switch {state.job.job} open", event.stored_name, recorded.seq)
+    return attrs.evolve(
+        hide_success(state),
+        orchestrator=None,
+        orchestrator_since=None,
+        control=None,
+        goal=Goal.IDLE,
+        urgent=False,
+        aborted_for=None,
+        restart_asked=None,
+        job=None,
+    )
+
+
+def _lost(state: WorkspaceState, event: OrchestratorLost, recorded: Recorded) -> WorkspaceState:
+    if state.orchestrator != event.identity:
+        stage = "another orchestrator, or none"
+        raise IllegalEventError(stage, event.stored_name, recorded.seq)
+    return attrs.evolve(state, orchestrator=None, orchestrator_since=None, control=None)
+
+
+def _listening(state: WorkspaceState, event: ControlListening, _: Recorded) -> WorkspaceState:
+    return attrs.evolve(state, control=None if event.port is None else Control(event.host, event.port))
+
+
+def _captured(state: WorkspaceState, event: StartupCaptured, recorded: Recorded) -> WorkspaceState:
+    return attrs.evolve(state, startup=event, startup_at=recorded.at)
+
+
+def _restart_requested(state: WorkspaceState, _event: RestartRequested, recorded: Recorded) -> WorkspaceState:
+    if state.job is not None and not state.job.is_switch:
+        state = attrs.evolve(state, job=None, main=None)
+    return attrs.evolve(_forgiven(state), restart_asked=recorded.seq)
+
+
+def _shutdown_requested(state: WorkspaceState, event: ShutdownRequested, _: Recorded) -> WorkspaceState:
+    return attrs.evolve(state, goal=Goal.STOP, urgent=state.urgent or event.urgent)
+
+
+def _abort_requested(state: WorkspaceState, event: AbortRequested, _: Recorded) -> WorkspaceState:
+    if event.manual_pid is not None:
+        return attrs.evolve(state, goal=Goal.STOP, aborted_for=event.manual_pid)
+    job = state.job
+    if job is None or not job.is_switch or job.verdict or job.rolling_back:
+        return state
+    error = f"aborted by {event.origin}" + (f": {event.reason}" if event.reason else "")
+    return attrs.evolve(state, job=attrs.evolve(job, verdict=Verdict.ABORTED, error=error))
+
+
+def _start_planned(state: WorkspaceState, event: StartPlanned, recorded: Recorded) -> WorkspaceState:
+    if state.job is not None:
+        raise IllegalEventError(f"job {state.job.job} open", event.stored_name, recorded.seq)
+    job = Job(
+        job=recorded.seq,
+        kind=JobKind(event.kind.value),
+        environment=event.environment,
+        source="",
+        stage=Stage.SYNCING,
+        stage_at=recorded.at,
+        requested=recorded.at,
+        delay_ns=event.delay_ns,
+        attempt=event.attempt,
+    )
+    starts = state.starts if event.asked else (*state.starts, recorded.at)[-STARTS_KEPT:]
+    return attrs.evolve(state, job=job, environment=event.environment, starts=starts, restart_asked=None)
+
+
+def _start_failed(state: WorkspaceState, event: StartFailed, recorded: Recorded) -> WorkspaceState:
+    if state.job is None or state.job.is_switch:
+        stage = "no plain start open"
+        raise IllegalEventError(stage, event.stored_name, recorded.seq)
+    dirty = state.dirty | {event.environment} if event.reason == "sync" else state.dirty
+    trouble = Trouble(event.error, event.environment, recorded.at)
+    return attrs.evolve(state, job=None, main=None, crashes=state.crashes + 1, dirty=dirty, trouble=trouble)
+
+
+def _parked(state: WorkspaceState, event: SupervisionParked, recorded: Recorded) -> WorkspaceState:
+    return attrs.evolve(state, parked=Parked(event.why, event.advice, recorded.at), restart_asked=None)
+
+
+def _calm(state: WorkspaceState, _event: SupervisionCalm, _: Recorded) -> WorkspaceState:
+    return attrs.evolve(state, crashes=0, starts=(), recovered=False)
+
+
+def _ingested(state: WorkspaceState, event: FileIngested, _: Recorded) -> WorkspaceState:
+    key = inbox_key(event.name, event.sha256, event.mtime_ns, event.inode)
+    return attrs.evolve(state, inbox_keys=(*state.inbox_keys, key)[-INBOX_KEYS_KEPT:])
+
+
+def inbox_key(name: str, sha256: str, mtime_ns: int, inode: int) -> str:
+    """What makes one foreign file known again: its content, when it was written, and its inode."""
+    return f"{name}:{sha256[:32]}:{mtime_ns}:{inode}"
+
+
+def hide_success(state: WorkspaceState) -> WorkspaceState:
+    """Without the outcome that is shown; a critical failure stays until something is asked for or healthy."""
+    outcome = state.outcome
+    if outcome is None or outcome.state is OutcomeState.CRITICAL_FAILURE:
+        return state
+    return attrs.evolve(state, outcome=None)
+
+
+HANDLERS: Final[dict[Any, Any]] = {
+    JournalCreated: _created,
+    OrchestratorStarted: _started,
+    OrchestratorStopped: _stopped,
+    OrchestratorLost: _lost,
+    ControlListening: _listening,
+    StartupCaptured: _captured,
+    RestartRequested: _restart_requested,
+    ShutdownRequested: _shutdown_requested,
+    AbortRequested: _abort_requested,
+    StartPlanned: _start_planned,
+    StartFailed: _start_failed,
+    SupervisionParked: _parked,
+    SupervisionCalm: _calm,
+    FileIngested: _ingested,
+}

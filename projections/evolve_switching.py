@@ -1,0 +1,244 @@
+"""The fold of switches, their lock, and generations."""
+
+from typing import Any, Final
+
+import attrs
+
+from journal.codec import Recorded
+from journal.events import (
+    GenerationDisproved,
+    GenerationProven,
+    GenerationRecorded,
+    LockAcquired,
+    LockReleased,
+    Origin,
+    RefusalReason,
+    RollbackTried,
+    RollbackTryFailed,
+    StatusCleared,
+    SwitchAborted,
+    SwitchCompleted,
+    SwitchCriticallyFailed,
+    SwitchFailed,
+    SwitchKind,
+    SwitchPreflighted,
+    SwitchRefused,
+    SwitchRequested,
+    SwitchRolledBack,
+    SwitchRollingBack,
+)
+from projections.evolve_supervision import hide_success
+from projections.generations import KEPT, Candidate, Generation, find
+from projections.locking import Lock
+from projections.state import SWITCHES_KEPT, Job, JobKind, Outcome, OutcomeState, Verdict, WorkspaceState
+from projections.switching import IllegalEventError, Stage
+
+
+def _requested(state: WorkspaceState, event: SwitchRequested, recorded: Recorded) -> WorkspaceState:
+    if state.job is not None and state.job.is_switch:
+        raise IllegalEventError(f"switch {state.job.job} open", event.stored_name, recorded.seq)
+    recovering = event.kind is SwitchKind.RECOVER
+    main = state.main_process
+    served = Candidate(main.environment, main.generation) if main and main.stopping is None else None
+    job = Job(
+        job=recorded.seq,
+        kind=JobKind(event.kind.value),
+        environment=event.target,
+        source=event.source,
+        stage=Stage.CHOOSING if recovering else Stage.PREPARING,
+        stage_at=recorded.at,
+        requested=recorded.at,
+        served=served,
+        generation=event.generation,
+        requester=event.requester,
+        origin=event.origin,
+        verdict=Verdict.FAILED if recovering else Verdict.NONE,
+        error=event.reason if recovering else "",
+        rolling_back=recovering,
+    )
+    return attrs.evolve(
+        state,
+        job=job,
+        environment=state.environment or event.source,
+        outcome=None,
+        parked=None,
+        trouble=None,
+        probation=None,
+        restart_asked=None,
+        crashes=state.crashes if recovering else 0,
+        starts=state.starts if recovering else (),
+        recovered=recovering,
+    )
+
+
+def _refused(state: WorkspaceState, event: SwitchRefused, recorded: Recorded) -> WorkspaceState:
+    state = attrs.evolve(state, refused_at=recorded.at)
+    if event.origin is not Origin.FILE or (state.job is not None and state.job.is_switch):
+        return state
+    already = event.why is RefusalReason.ALREADY_SERVING
+    outcome = Outcome(
+        switch=recorded.seq,
+        state=OutcomeState.COMPLETE if already else OutcomeState.ROLLED_BACK,
+        target=event.target,
+        source=event.source,
+        serving=state.serving or state.environment,
+        error="" if already else event.message,
+        recovery_command="",
+        at=recorded.at,
+    )
+    return attrs.evolve(state, outcome=outcome)
+
+
+def _lock_acquired(state: WorkspaceState, event: LockAcquired, recorded: Recorded) -> WorkspaceState:
+    if state.lock is not None or recorded.switch is None:
+        stage = f"lock held for switch {state.lock.switch}" if state.lock else "no switch named"
+        raise IllegalEventError(stage, event.stored_name, recorded.seq)
+    return attrs.evolve(state, lock=Lock(recorded.switch, recorded.at, event.holder))
+
+
+def _lock_released(state: WorkspaceState, event: LockReleased, recorded: Recorded) -> WorkspaceState:
+    if state.lock is None or (state.job is not None and state.job.is_switch):
+        stage = "lock free" if state.lock is None else "its switch not ended"
+        raise IllegalEventError(stage, event.stored_name, recorded.seq)
+    return attrs.evolve(state, lock=None)
+
+
+def _preflighted(state: WorkspaceState, event: SwitchPreflighted, recorded: Recorded) -> WorkspaceState:
+    if state.worker is None or state.worker.worker != event.worker:
+        stage = "no such worker"
+        raise IllegalEventError(stage, event.stored_name, recorded.seq)
+    return attrs.evolve(state, worker=None)
+
+
+def _open_switch(state: WorkspaceState, recorded: Recorded) -> Job:
+    if state.job is None or not state.job.is_switch:
+        stage = "no switch open"
+        raise IllegalEventError(stage, recorded.event.stored_name, recorded.seq)
+    return state.job
+
+
+def _failed(state: WorkspaceState, event: SwitchFailed, recorded: Recorded) -> WorkspaceState:
+    job = _open_switch(state, recorded)
+    verdict = job.verdict or Verdict.FAILED
+    return attrs.evolve(state, job=attrs.evolve(job, verdict=verdict, error=job.error or event.error))
+
+
+def _rolling_back(state: WorkspaceState, event: SwitchRollingBack, recorded: Recorded) -> WorkspaceState:
+    job = _open_switch(state, recorded)
+    return attrs.evolve(state, job=attrs.evolve(job, rolling_back=True, error=event.error, spawn=None))
+
+
+def _tried(state: WorkspaceState, event: RollbackTried, recorded: Recorded) -> WorkspaceState:
+    job = _open_switch(state, recorded)
+    candidate = Candidate(event.environment, event.generation)
+    return attrs.evolve(state, job=attrs.evolve(job, rolling=candidate, spawn=None, restarts=0, lost_spawns=0))
+
+
+def _try_failed(state: WorkspaceState, event: RollbackTryFailed, recorded: Recorded) -> WorkspaceState:
+    job = _open_switch(state, recorded)
+    tried = job.tried if job.rolling is None else (*job.tried, job.rolling)
+    dirty = state.dirty | {event.environment} if event.reason == "sync" else state.dirty
+    return attrs.evolve(state, dirty=dirty, job=attrs.evolve(job, rolling=None, tried=tried, spawn=None))
+
+
+def _end(
+    state: WorkspaceState,
+    recorded: Recorded,
+    outcome: OutcomeState,
+    *,
+    serving: str,
+    error: str = "",
+    command: str = "",
+) -> WorkspaceState:
+    job = _open_switch(state, recorded)
+    ended = Outcome(
+        switch=job.job,
+        state=outcome,
+        target=job.environment,
+        source=job.source,
+        serving=serving,
+        error=error,
+        recovery_command=command,
+        at=recorded.at,
+    )
+    return attrs.evolve(
+        state,
+        job=None,
+        outcome=ended,
+        switches=(*state.switches, ended)[-SWITCHES_KEPT:],
+        environment=serving or state.environment,
+    )
+
+
+def _completed(state: WorkspaceState, event: SwitchCompleted, recorded: Recorded) -> WorkspaceState:
+    return _end(state, recorded, OutcomeState.COMPLETE, serving=event.environment)
+
+
+def _rolled_back(state: WorkspaceState, event: SwitchRolledBack, recorded: Recorded) -> WorkspaceState:
+    return _end(state, recorded, OutcomeState.ROLLED_BACK, serving=event.environment, error=event.error)
+
+
+def _critically_failed(state: WorkspaceState, event: SwitchCriticallyFailed, recorded: Recorded) -> WorkspaceState:
+    return _end(
+        state, recorded, OutcomeState.CRITICAL_FAILURE, serving="", error=event.error, command=event.recovery_command
+    )
+
+
+def _aborted(state: WorkspaceState, event: SwitchAborted, recorded: Recorded) -> WorkspaceState:
+    shown = OutcomeState.ABORTED if event.manual else OutcomeState.CRITICAL_FAILURE
+    return _end(state, recorded, shown, serving="", error=event.error, command=event.recovery_command)
+
+
+def _cleared(state: WorkspaceState, _event: StatusCleared, _: Recorded) -> WorkspaceState:
+    return hide_success(state)
+
+
+def _generation_recorded(state: WorkspaceState, event: GenerationRecorded, recorded: Recorded) -> WorkspaceState:
+    made = Generation(
+        generation=recorded.seq,
+        environment=event.environment,
+        fingerprint=event.fingerprint,
+        evidence=event.evidence,
+        recorded=recorded.at,
+        arguments=event.arguments,
+    )
+    return attrs.evolve(state, generations=(*state.generations, made)[-KEPT:])
+
+
+def _mark(state: WorkspaceState, generation: int, *, proven: bool = False, disproved: str = "") -> WorkspaceState:
+    if find(state.generations, generation) is None:
+        return state
+    marked = tuple(
+        attrs.evolve(g, proven=proven, disproved=disproved) if g.generation == generation else g
+        for g in state.generations
+    )
+    return attrs.evolve(state, generations=marked)
+
+
+def _proven(state: WorkspaceState, event: GenerationProven, _: Recorded) -> WorkspaceState:
+    return attrs.evolve(_mark(state, event.generation, proven=True), probation=None)
+
+
+def _disproved(state: WorkspaceState, event: GenerationDisproved, _: Recorded) -> WorkspaceState:
+    return attrs.evolve(_mark(state, event.generation, disproved=event.why), probation=None)
+
+
+HANDLERS: Final[dict[Any, Any]] = {
+    SwitchRequested: _requested,
+    SwitchRefused: _refused,
+    SwitchPreflighted: _preflighted,
+    SwitchFailed: _failed,
+    SwitchRollingBack: _rolling_back,
+    SwitchCompleted: _completed,
+    SwitchRolledBack: _rolled_back,
+    SwitchCriticallyFailed: _critically_failed,
+    SwitchAborted: _aborted,
+    LockAcquired: _lock_acquired,
+    LockReleased: _lock_released,
+    RollbackTried: _tried,
+    RollbackTryFailed: _try_failed,
+    StatusCleared: _cleared,
+    GenerationRecorded: _generation_recorded,
+    GenerationProven: _proven,
+    GenerationDisproved: _disproved,
+}

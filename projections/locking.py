@@ -1,0 +1,30 @@
+"""The switch lock: who holds it, and when a foreign lock file may be taken away.
+
+The lock belongs to a switch, not to a process: it is taken with the switch's request and freed with its last event.
+Nothing of ours ever expires. Only a lock file that a foreign program left, with no switch behind it, has an age.
+"""
+
+import attrs
+
+from journal.clock import Stamp, age_ns, seconds
+from journal.identity import Identity
+
+
+@attrs.frozen
+class Lock:
+    """Held for `switch` since `acquired`; `holder` asked for it, and its death frees nothing."""
+
+    switch: int
+    acquired: Stamp
+    holder: Identity | None
+
+
+@attrs.frozen
+class ForeignLock:
+    """A lock file that is not ours, as found: last touched at `touched` (by its mtime, or when first seen, the younger)."""
+
+    touched: Stamp
+
+    def is_stale(self, now: Stamp, lock_timeout_s: float) -> bool:
+        """Whether whoever touched it has had `lock_timeout_s` seconds; at the very second it is."""
+        return age_ns(self.touched, now) >= seconds(lock_timeout_s)

@@ -1,0 +1,298 @@
+"""What the journal means: the state of one workspace, as data. How it comes about is in `projections.evolve`.
+
+Everything here is frozen and replaced, never changed. Nothing here is measured: it is all from events.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+import attrs
+
+from journal.clock import Stamp
+from journal.events import ExitCause, Ladder, Origin, Role, StartupCaptured
+from journal.identity import Identity
+from projections.generations import Candidate, Generation
+from projections.locking import Lock
+from projections.switching import PUBLIC_STAGE, Stage
+
+SWITCHES_KEPT = 20
+"""Switches that the state remembers the outcome of."""
+STARTS_KEPT = 8
+"""Starts that nobody asked for which the breaker looks back on."""
+INBOX_KEYS_KEPT = 16
+"""Foreign files that are recognised when they turn up again."""
+
+
+class Goal(StrEnum):
+    """What the orchestrator is there for."""
+
+    IDLE = "idle"
+    SERVE = "serve"
+    STOP = "stop"
+
+
+class JobKind(StrEnum):
+    """The first three are plain starts, the others switches: they hold the lock."""
+
+    START = "start"
+    RESTART = "restart"
+    RETRY = "retry"
+    SWITCH = "switch"
+    ROLLBACK = "rollback"
+    RECOVER = "recover"
+
+
+class Verdict(StrEnum):
+    """Why a switch will not reach its target."""
+
+    NONE = ""
+    FAILED = "failed"
+    ABORTED = "aborted"
+
+
+class WorkKind(StrEnum):
+    """What a worker does."""
+
+    PREFLIGHT = "preflight"
+    SYNC = "sync"
+
+
+class OutcomeState(StrEnum):
+    """How a switch ended."""
+
+    COMPLETE = "complete"
+    ROLLED_BACK = "rolled_back"
+    CRITICAL_FAILURE = "critical_failure"
+    ABORTED = "aborted"
+
+
+@attrs.frozen
+class Stopping:
+    """A stop under way. `rung` is the last one signalled, -1 before the first; `at` when."""
+
+    why: str
+    ladder: Ladder
+    asked: Stamp
+    rung: int
+    at: Stamp
+
+
+@attrs.frozen
+class Process:
+    """One ComfyUI. Without `identity` it is only intended. Its health deadline counts from `since` (spawned or adopted)."""
+
+    spawn: int
+    role: Role
+    environment: str
+    fingerprint: str
+    generation: int | None
+    port: int
+    url: str
+    owner: Identity
+    since: Stamp
+    identity: Identity | None = None
+    successes: int = 0
+    last_probe: Stamp | None = None
+    last_probe_ok: bool = False
+    confirmed: Stamp | None = None
+    stopping: Stopping | None = None
+    swept: Stamp | None = None
+
+
+@attrs.frozen
+class Worker:
+    """A preflight or a sync under way."""
+
+    worker: int
+    kind: WorkKind
+    environment: str
+    owner: Identity
+    started: Stamp
+    identity: Identity | None = None
+    cancelled: Stamp | None = None
+    cancelled_why: str = ""
+
+
+@attrs.frozen
+class Job:
+    """The one thing being attempted.
+
+    `served` is what answered when a switch was asked for; `rolling` the candidate being tried, `tried` those given up.
+    `restarts` counts exits with 42 before it was healthy, `lost_spawns` starts of which nothing was found.
+    `progress` only grows.
+    """
+
+    job: int
+    kind: JobKind
+    environment: str
+    source: str
+    stage: Stage
+    stage_at: Stamp
+    requested: Stamp
+    delay_ns: int = 0
+    attempt: int = 0
+    spawn: int | None = None
+    served: Candidate | None = None
+    generation: int | None = None
+    requester: Identity | None = None
+    origin: Origin = Origin.SUPERVISOR
+    verdict: Verdict = Verdict.NONE
+    error: str = ""
+    rolling_back: bool = False
+    rolling: Candidate | None = None
+    tried: tuple[Candidate, ...] = ()
+    restarts: int = 0
+    lost_spawns: int = 0
+    progress: int = 0
+
+    @property
+    def is_switch(self) -> bool:
+        """Whether it holds the lock."""
+        return self.kind in {JobKind.SWITCH, JobKind.ROLLBACK, JobKind.RECOVER}
+
+    @property
+    def public_state(self) -> str:
+        """What the outside calls its stage."""
+        if self.rolling_back:
+            return "rolling_back"
+        return "recovering" if self.kind is JobKind.RETRY else PUBLIC_STAGE[self.stage]
+
+    @property
+    def is_given_up(self) -> bool:
+        """Whether its target has a verdict and no candidate of a rollback is being tried in its place."""
+        return bool(self.verdict) and self.rolling is None
+
+    @property
+    def wanted(self) -> str:
+        """The environment that is being brought up at this moment."""
+        return self.rolling.environment if self.rolling is not None else self.environment
+
+
+@attrs.frozen
+class Outcome:
+    """How the newest switch ended: what `.switch_status.json` shows until it is cleared."""
+
+    switch: int
+    state: OutcomeState
+    target: str
+    source: str
+    serving: str
+    error: str
+    recovery_command: str
+    at: Stamp
+
+
+@attrs.frozen
+class LastExit:
+    """The newest exit of a main process; `confirmed`: when it had become healthy, None if it never had."""
+
+    spawn: int
+    environment: str
+    cause: ExitCause
+    code: int | None
+    signal: str
+    confirmed: Stamp | None
+    since: Stamp
+    at: Stamp
+
+
+@attrs.frozen
+class Trouble:
+    """The newest crash or failed start, until something is healthy or asked for."""
+
+    why: str
+    environment: str
+    at: Stamp
+
+
+@attrs.frozen
+class Probation:
+    """A content that was just seen healthy and may still crash."""
+
+    spawn: int
+    environment: str
+    generation: int
+    since: Stamp
+    of_switch: bool
+
+
+@attrs.frozen
+class Parked:
+    """Given up, until asked."""
+
+    why: str
+    advice: str
+    at: Stamp
+
+
+@attrs.frozen
+class Control:
+    """Where the control server listens."""
+
+    host: str
+    port: int
+
+
+@attrs.frozen
+class WorkspaceState:
+    """One workspace at `seq`.
+
+    `main` is the spawn that owns the real port, or is on its way to. `settled` maps an environment to the content with which
+    it last ended well after being healthy; `dirty` names those whose sync began and did not end well. `recovered`: the one
+    automatic way back is spent until somebody asks for something.
+    """
+
+    seq: int = 0
+    at: Stamp | None = None
+    journal_id: str = ""
+    orchestrator: Identity | None = None
+    orchestrator_since: Stamp | None = None
+    control: Control | None = None
+    goal: Goal = Goal.IDLE
+    urgent: bool = False
+    aborted_for: int | None = None
+    environment: str = ""
+    arguments: tuple[str, ...] = ()
+    main: int | None = None
+    processes: Mapping[int, Process] = attrs.Factory(dict)
+    job: Job | None = None
+    worker: Worker | None = None
+    lock: Lock | None = None
+    generations: tuple[Generation, ...] = ()
+    probation: Probation | None = None
+    trouble: Trouble | None = None
+    crashes: int = 0
+    starts: tuple[Stamp, ...] = ()
+    recovered: bool = False
+    parked: Parked | None = None
+    restart_asked: int | None = None
+    refused_at: Stamp | None = None
+    outcome: Outcome | None = None
+    switches: tuple[Outcome, ...] = ()
+    last_exit: LastExit | None = None
+    startup: StartupCaptured | None = None
+    startup_at: Stamp | None = None
+    settled: Mapping[str, str] = attrs.Factory(dict)
+    dirty: frozenset[str] = frozenset()
+    inbox_keys: tuple[str, ...] = ()
+
+    @property
+    def main_process(self) -> Process | None:
+        """The process that owns the real port, if there is one."""
+        return None if self.main is None else self.processes.get(self.main)
+
+    @property
+    def source_process(self) -> Process | None:
+        """A ComfyUI that is not ours and is about to make room."""
+        return next((p for p in self.processes.values() if p.role is Role.SOURCE), None)
+
+    @property
+    def job_process(self) -> Process | None:
+        """The process that the job has started."""
+        return None if self.job is None or self.job.spawn is None else self.processes.get(self.job.spawn)
+
+    @property
+    def serving(self) -> str:
+        """The environment of a confirmed main that nobody has asked to stop; "" when there is none."""
+        main = self.main_process
+        return main.environment if main and main.confirmed and main.stopping is None else ""
