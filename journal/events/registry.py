@@ -1,7 +1,7 @@
 """How an event class gets its stored name and version, and the table of all of them."""
 
 from collections.abc import Callable
-from typing import ClassVar, TypeVar, dataclass_transform
+from typing import Any, ClassVar, TypeVar, dataclass_transform
 
 import attrs
 
@@ -12,6 +12,7 @@ class Event:
     __slots__ = ()
     stored_name: ClassVar[str]
     version: ClassVar[int]
+    __attrs_attrs__: ClassVar[tuple[Any, ...]]
 
 
 _E = TypeVar("_E", bound=Event)

@@ -1,0 +1,259 @@
+"""The command line `comfygit-orchestrator`: parse, ask, print. What is asked is in `asking`, what is shown in `showing`."""
+
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from orchestrator.errors import OrchestratorError
+
+ARGS: Final = "--args"
+"""All after it is for ComfyUI, whatever it looks like."""
+
+_FORMAT: Final = "%(asctime)s %(levelname)s %(message)s"
+
+
+class _Group(click.Group):
+    """Commands in the order in which they are needed, and an example before everything else."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """In the order of definition."""
+        return list(self.commands)
+
+
+def _workspace_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option(
+        "--workspace",
+        metavar="DIR",
+        type=click.Path(path_type=Path),
+        help="The workspace. Default: COMFYGIT_HOME, ~/comfygit, or the folders from here up.",
+    )(function)
+
+
+def _json_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(function)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="comfygit-orchestrator")
+def cli() -> None:
+    """Run ComfyUI environments, and switch between them without ever being left with none.
+
+    \b
+    Example:
+      comfygit-orchestrator run --environment stable --args --port 8188
+      comfygit-orchestrator switch nightly --wait
+    """
+
+
+@cli.command()
+@_workspace_option
+@click.option("--environment", metavar="NAME", default="", help="The environment to start; default: the last one.")
+@click.option("--detached", is_flag=True, hidden=True)
+@click.pass_context
+def run(context: click.Context, workspace: Path | None, environment: str, *, detached: bool) -> None:
+    """Supervise in the foreground, ComfyUI's output shown; Ctrl-C ends it.
+
+    \b
+    Example:
+      comfygit-orchestrator run --environment stable --args --port 8188 --cpu
+    All after --args goes to ComfyUI.
+    """
+    from orchestrator.asking import launcher
+    from orchestrator.running import RunOptions, run_orchestrator
+    from orchestrator.starting import StartOptions
+    from orchestrator.workspace import open_workspace
+
+    opened = open_workspace(workspace)
+    _configure_logging(None if detached else opened.metadata / "orchestrator.log")
+    arguments = _comfyui_arguments(context, default=None if detached else ())
+    start = StartOptions(environment=environment, arguments=arguments)
+    options = RunOptions(start=start, foreground=not detached, launcher=launcher())
+    sys.exit(run_orchestrator(opened, options))
+
+
+@cli.command()
+@_workspace_option
+@_json_option
+@click.option("--environment", metavar="NAME", default="", help="The environment to start; default: the last one.")
+@click.pass_context
+def spawn(context: click.Context, workspace: Path | None, environment: str, *, as_json: bool) -> None:
+    """Supervise in the background.
+
+    \b
+    Example:
+      comfygit-orchestrator spawn --environment stable --args --port 8188
+    """
+    from orchestrator import commands
+
+    arguments = _comfyui_arguments(context, default=None)
+    sys.exit(commands.spawn(workspace, environment, arguments, as_json=as_json))
+
+
+@cli.command()
+@_workspace_option
+@_json_option
+@click.argument("target")
+@click.option("--wait", is_flag=True, help="Wait for the end, showing progress; exit 1 unless TARGET serves.")
+@click.option("--timeout", "timeout_s", type=float, metavar="S", help="With --wait: give up waiting after S seconds.")
+def switch(workspace: Path | None, target: str, *, wait: bool, timeout_s: float | None, as_json: bool) -> None:
+    """Switch to environment TARGET.
+
+    \b
+    Example:
+      comfygit-orchestrator switch nightly --wait
+    """
+    from orchestrator import commands
+
+    sys.exit(commands.switch(workspace, target, wait=wait, timeout_s=timeout_s, as_json=as_json))
+
+
+@cli.command()
+@_workspace_option
+@_json_option
+def restart(workspace: Path | None, *, as_json: bool) -> None:
+    """Start the same environment again.
+
+    \b
+    Example:
+      comfygit-orchestrator restart
+    """
+    from orchestrator import commands
+
+    sys.exit(commands.restart(workspace, as_json=as_json))
+
+
+@cli.command()
+@_workspace_option
+@_json_option
+def stop(workspace: Path | None, *, as_json: bool) -> None:
+    """Stop ComfyUI, and the orchestrator with it.
+
+    \b
+    Example:
+      comfygit-orchestrator stop
+    """
+    from orchestrator import commands
+
+    sys.exit(commands.stop(workspace, as_json=as_json))
+
+
+@cli.command()
+@_workspace_option
+@_json_option
+def abort(workspace: Path | None, *, as_json: bool) -> None:
+    """End the switch under way; what served before serves again.
+
+    \b
+    Example:
+      comfygit-orchestrator abort
+    """
+    from orchestrator import commands
+
+    sys.exit(commands.abort(workspace, as_json=as_json))
+
+
+@cli.command()
+@_workspace_option
+@_json_option
+@click.option("--to", "generation", type=int, metavar="GENERATION", help="Default: the one before what serves.")
+@click.option("--dry-run", is_flag=True, help="Only say where it would go.")
+def rollback(workspace: Path | None, generation: int | None, *, dry_run: bool, as_json: bool) -> None:
+    """Go back to an environment that was healthy.
+
+    \b
+    Example:
+      comfygit-orchestrator rollback --dry-run
+    """
+    from orchestrator import commands
+
+    sys.exit(commands.rollback(workspace, generation, dry_run=dry_run, as_json=as_json))
+
+
+@cli.command()
+@_workspace_option
+@_json_option
+@click.option("--watch", is_flag=True, help="Go on showing it, until Ctrl-C.")
+def status(workspace: Path | None, *, watch: bool, as_json: bool) -> None:
+    """Say what serves, and what is being done.
+
+    \b
+    Example:
+      comfygit-orchestrator status
+    """
+    from orchestrator import commands
+
+    sys.exit(commands.status(workspace, watch=watch, as_json=as_json))
+
+
+@cli.command()
+@_workspace_option
+@_json_option
+def generations(workspace: Path | None, *, as_json: bool) -> None:
+    """List what was healthy, newest first: where a rollback can go.
+
+    \b
+    Example:
+      comfygit-orchestrator generations
+    """
+    from orchestrator import commands
+
+    sys.exit(commands.generations(workspace, as_json=as_json))
+
+
+def split_arguments(argv: Sequence[str]) -> tuple[list[str], tuple[str, ...] | None]:
+    """Our own arguments, and what follows `--args` (None without it). A panel starts us with options and no command."""
+    from orchestrator.endpoint import user_arguments
+
+    ours = list(argv)
+    theirs: tuple[str, ...] | None = None
+    if ARGS in ours:
+        theirs = tuple(user_arguments(ours))
+        ours = ours[: ours.index(ARGS)]
+    if ours and ours[0].startswith("--") and ours[0] not in {"--help", "--version"}:
+        ours = ["run", "--detached", *ours]
+        theirs = theirs or ()
+    return ours, theirs
+
+
+def _comfyui_arguments(context: click.Context, default: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    given = context.find_root().obj
+    return default if given is None else given
+
+
+def _configure_logging(file: Path | None) -> None:
+    """Log to stderr, and to `file` too; when detached, stderr is that file."""
+    from orchestrator.output_file import open_appending
+
+    streams = [sys.stderr]
+    if file is not None:
+        streams = [open(open_appending(file), "w", encoding="utf-8", errors="replace", buffering=1)]  # noqa: SIM115, PTH123
+    sys.stderr.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    logging.basicConfig(level=logging.INFO, format=_FORMAT, handlers=[logging.StreamHandler(s) for s in streams])
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; the exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
+    from journal.errors import JournalError
+
+    ours, theirs = split_arguments(sys.argv[1:] if argv is None else argv)
+    try:
+        cli.main(args=ours, prog_name="comfygit-orchestrator", standalone_mode=False, obj=theirs)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except click.Abort:
+        return 130
+    except (OrchestratorError, JournalError) as error:
+        click.echo(f"error: {error}", err=True)
+        if error.hint:
+            click.echo(f"hint: {error.hint}", err=True)
+        return 1
+    except SystemExit as leaving:
+        return leaving.code if isinstance(leaving.code, int) else 1
+    except KeyboardInterrupt:
+        return 130
+    return 0

@@ -1,0 +1,237 @@
+"""What each command of `comfygit-orchestrator` does, after its arguments have been read: results to stdout, progress to stderr.
+
+Each returns the exit status: 0 done, 1 failed.
+"""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from journal import clock
+from journal.clock import Stamp, elapsed_ns
+from journal.codec import own_actor
+from journal.errors import JournalMissing
+from journal.events import RefusalReason
+from journal.store import Journal
+from orchestrator import showing
+from orchestrator.asking import (
+    ask_abort,
+    ask_restart,
+    ask_shutdown,
+    ask_switch,
+    living_orchestrator,
+    spawn_orchestrator,
+    watch,
+)
+from orchestrator.ledger import Ledger
+from orchestrator.waiting import ProgressLine
+from orchestrator.workspace import Workspace, WorkspaceError, open_workspace
+from projections.evolve import fold
+from projections.generations import Candidate, find, rollback_candidates
+from projections.state import Outcome, OutcomeState, WorkspaceState
+
+STOP_WITHIN_S = 60.0
+"""How long `stop` waits: ComfyUI has `stop_timeout_s` and 5 s more on the longest ladder, a sync somewhat longer."""
+
+
+def _ledger(workspace: Path | None) -> Ledger:
+    return Ledger.open(open_workspace(workspace), own_actor("cli"))
+
+
+def _print(text: str, facts: Any, *, as_json: bool) -> None:
+    click.echo(json.dumps(facts, indent=2, ensure_ascii=False) if as_json else text)
+
+
+def spawn(workspace: Path | None, environment: str, arguments: tuple[str, ...] | None, *, as_json: bool) -> int:
+    """Start an orchestrator in the background; one that is there already is fine."""
+    with _ledger(workspace) as ledger:
+        alive = living_orchestrator(ledger.state)
+        if alive is not None:
+            text = f"already running: orchestrator pid {alive.pid}, {showing.control_url(ledger.state) or 'no control server'}"
+            _print(text, {"started": False, "pid": alive.pid}, as_json=as_json)
+            return 0
+        _refuse_unknown(ledger.workspace, environment)
+        started = spawn_orchestrator(ledger, environment, arguments)
+        log = ledger.workspace.metadata / "orchestrator.log"
+        _print(f"orchestrator started, pid {started.pid}; its log: {log}", {"started": True, "pid": started.pid}, as_json=as_json)
+    return 0
+
+
+def _refuse_unknown(workspace: Workspace, environment: str) -> None:
+    problem = workspace.environment_problem(environment) if environment else ""
+    if problem:
+        raise WorkspaceError(problem, f"there are: {', '.join(workspace.environment_names()) or 'none yet'}")
+
+
+def _see_to_it(ledger: Ledger) -> None:
+    """With no orchestrator alive, start one: what was asked for is in the journal."""
+    if living_orchestrator(ledger.state) is None:
+        started = spawn_orchestrator(ledger)
+        click.echo(f"no orchestrator was running; started one, pid {started.pid}", err=True)
+
+
+def switch(workspace: Path | None, target: str, *, wait: bool, timeout_s: float | None, as_json: bool) -> int:
+    """Ask for a switch to `target`; with `wait`, stay until it has ended."""
+    with _ledger(workspace) as ledger:
+        return _ask_and_follow(ledger, target, None, wait=wait, timeout_s=timeout_s, as_json=as_json)
+
+
+def _ask_and_follow(
+    ledger: Ledger, target: str, generation: int | None, *, wait: bool, timeout_s: float | None, as_json: bool
+) -> int:
+    asked = clock.read()
+    answer = ask_switch(ledger, target, generation=generation)
+    if answer.refused is not None:
+        refused = answer.refused
+        already = refused.why is RefusalReason.ALREADY_SERVING
+        facts = {"switch": None, "outcome": refused.why.value, "error": None if already else refused.message}
+        if already or as_json:
+            _print(refused.message, facts, as_json=as_json)
+        else:
+            click.echo(f"error: not switching: {showing.plain(refused.message)}", err=True)
+        return 0 if already else 1
+    _see_to_it(ledger)
+    if not wait:
+        text = f"switch {answer.switch} to {target} requested; watch it with: comfygit-orchestrator status --watch"
+        _print(text, {"switch": answer.switch, "outcome": None}, as_json=as_json)
+        return 0
+    return _follow(ledger, answer.switch or 0, asked, timeout_s, as_json=as_json)
+
+
+def _follow(ledger: Ledger, switch: int, asked: Stamp, timeout_s: float | None, *, as_json: bool) -> int:
+    with ProgressLine(sys.stderr) as progress:
+        for state in watch(ledger, asked, timeout_s):
+            ended = _ended(state, switch)
+            if ended is not None:
+                break
+            progress.show(state, clock.read())
+        else:
+            click.echo(f"switch {switch} has not ended after {timeout_s:g} s; it goes on without us", err=True)
+            return 1
+    facts = {
+        "switch": switch,
+        "outcome": ended.state.value,
+        "serving": ended.serving or None,
+        "error": ended.error or None,
+        "recovery_command": ended.recovery_command or None,
+    }
+    _print(showing.outcome_text(ended, elapsed_ns(asked, ended.at)), facts, as_json=as_json)
+    return 0 if ended.state is OutcomeState.COMPLETE else 1
+
+
+def _ended(state: WorkspaceState, switch: int) -> Outcome | None:
+    return next((outcome for outcome in state.switches if outcome.switch == switch), None)
+
+
+def restart(workspace: Path | None, *, as_json: bool) -> int:
+    """Ask for a restart."""
+    with _ledger(workspace) as ledger:
+        seq = ask_restart(ledger)
+        _see_to_it(ledger)
+        text = f"restart of {ledger.state.environment or 'the environment'} requested"
+        _print(text, {"requested": seq}, as_json=as_json)
+    return 0
+
+
+def stop(workspace: Path | None, *, as_json: bool) -> int:
+    """Ask for the end, and wait for it."""
+    with _ledger(workspace) as ledger:
+        alive = living_orchestrator(ledger.state)
+        if alive is None:
+            _print("no orchestrator is running", {"stopped": False}, as_json=as_json)
+            return 0
+        asked = clock.read()
+        ask_shutdown(ledger)
+        for state in watch(ledger, asked, STOP_WITHIN_S):
+            if state.orchestrator is None or living_orchestrator(state) is None:
+                _print(f"stopped: orchestrator pid {alive.pid}", {"stopped": True, "pid": alive.pid}, as_json=as_json)
+                return 0
+        click.echo(f"error: orchestrator pid {alive.pid} has not ended after {STOP_WITHIN_S:g} s", err=True)
+        click.echo(f"hint: look at {ledger.workspace.metadata / 'orchestrator.log'}", err=True)
+    return 1
+
+
+def abort(workspace: Path | None, *, as_json: bool) -> int:
+    """Ask for the end of the open switch."""
+    with _ledger(workspace) as ledger:
+        job = ledger.state.job
+        if job is None or not job.is_switch:
+            _print("no switch is under way", {"aborted": None}, as_json=as_json)
+            return 0
+        ask_abort(ledger)
+        _see_to_it(ledger)
+        _print(f"abort of switch {job.job} to {job.environment} requested", {"aborted": job.job}, as_json=as_json)
+    return 0
+
+
+def rollback(workspace: Path | None, generation: int | None, *, dry_run: bool, as_json: bool) -> int:
+    """Go back to `generation`, or to the best one that is not what serves."""
+    with _ledger(workspace) as ledger:
+        candidate = _rollback_target(ledger.state, generation)
+        if candidate is None:
+            click.echo("error: there is no healthy generation to go back to", err=True)
+            click.echo("hint: list them with: comfygit-orchestrator generations", err=True)
+            return 1
+        if dry_run:
+            facts = {"environment": candidate.environment, "generation": candidate.generation}
+            _print(f"would go back to {showing.candidate_text(candidate)}", facts, as_json=as_json)
+            return 0
+        return _ask_and_follow(
+            ledger, candidate.environment, candidate.generation, wait=True, timeout_s=None, as_json=as_json
+        )
+
+
+def _rollback_target(state: WorkspaceState, generation: int | None) -> Candidate | None:
+    if generation is None:
+        spent = frozenset({state.serving or state.environment})
+        return next(iter(rollback_candidates(state.generations, served=None, source="", spent=spent)), None)
+    found = find(state.generations, generation)
+    return None if found is None else Candidate(found.environment, found.generation)
+
+
+def status(workspace: Path | None, *, watch: bool, as_json: bool) -> int:
+    """Show the state; with `watch`, again whenever it changes."""
+    opened = open_workspace(workspace)
+    if watch:
+        return _watch_status(opened, as_json=as_json)
+    state = _read_state(opened)
+    alive, now = living_orchestrator(state) is not None, clock.read()
+    facts = showing.status_facts(state, alive=alive, now=now)
+    _print(showing.status_text(state, alive=alive, now=now), facts, as_json=as_json)
+    return 0
+
+
+def _read_state(workspace: Workspace) -> WorkspaceState:
+    """The state, without writing anything; of a workspace that has never been used, the empty one."""
+    try:
+        with Journal.open_readonly(workspace.journal_path) as journal:
+            return fold(journal.read())
+    except JournalMissing:
+        return WorkspaceState()
+
+
+def _watch_status(workspace: Workspace, *, as_json: bool) -> int:
+    from orchestrator.asking import follow_state
+
+    shown = ""
+    for state in follow_state(workspace.journal_path):
+        alive, now = living_orchestrator(state) is not None, clock.read()
+        render: Callable[..., Any] = showing.status_facts if as_json else showing.status_text
+        text = render(state, alive=alive, now=now)
+        text = json.dumps(text, ensure_ascii=False) if as_json else text
+        if text != shown:
+            shown = text
+            click.echo(("\x1b[H\x1b[2J" if sys.stdout.isatty() and not as_json else "") + text)
+    return 0
+
+
+def generations(workspace: Path | None, *, as_json: bool) -> int:
+    """List the generations, newest first."""
+    state = _read_state(open_workspace(workspace))
+    text = showing.generations_text(state.generations, clock.read())
+    _print(text, showing.generation_facts(state.generations), as_json=as_json)
+    return 0

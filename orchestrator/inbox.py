@@ -1,0 +1,161 @@
+"""What others write for us: `.switch_request.json` and `.cmd`, read into facts. Nothing is acted on or removed here.
+
+The public panel opens, writes and closes the request: at first look it is nearly always empty. So a file that is empty
+or does not parse is unfinished until it has stayed the same for UNFINISHED_S; only then it is rejected.
+"""
+
+import base64
+import hashlib
+import json
+import os
+import stat
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+
+from journal.clock import S, Stamp, is_over, seconds
+from orchestrator.world import AskKind, InboxItem
+from projections.evolve_supervision import inbox_key
+from projections.publisher import is_ours
+from projections.views import REQUEST
+
+COMMAND: Final = ".cmd"
+UNFINISHED_S: Final = 2.0
+"""How long a file that does not parse may stay the same before it is rejected: 400 times the slowest write measured."""
+STALE_S: Final = 300.0
+"""A request that is older than this when an orchestrator starts is nobody's wish any more."""
+READ_BYTES: Final = 64 * 1024
+"""The largest file that is read; requests have some 200 bytes."""
+
+
+@attrs.frozen
+class _Found:
+    content: bytes
+    mtime_ns: int
+    inode: int
+    problem: str = ""
+
+    @property
+    def signature(self) -> tuple[bytes, int, int]:
+        return self.content, self.mtime_ns, self.inode
+
+
+class Inbox:
+    """Looks at the foreign files of one `.metadata` folder."""
+
+    def __init__(self, folder: Path, since: Stamp) -> None:
+        """`since` is our start: commands from before it were meant for somebody else."""
+        self._folder = folder
+        self._since = since
+        self._first_seen: dict[str, tuple[tuple[bytes, int, int], Stamp]] = {}
+
+    def look(self, now: Stamp) -> tuple[InboxItem, ...]:
+        """What lies there now, the command first: an abort shall not wait behind a request."""
+        looked = (self._item(COMMAND, now), self._item(REQUEST, now))
+        return tuple(item for item in looked if item is not None)
+
+    def remove(self, name: str, key: str) -> bool:
+        """Remove the file if it is still the one with that key; whether it was."""
+        found = _read(self._folder / name)
+        if found is None or _key(name, found) != key:
+            return False
+        (self._folder / name).unlink(missing_ok=True)
+        return True
+
+    def _item(self, name: str, now: Stamp) -> InboxItem | None:
+        found = _read(self._folder / name)
+        if found is None or (name == REQUEST and not found.problem and is_ours(found.content)):
+            self._first_seen.pop(name, None)
+            return None
+        seen, at = self._first_seen.get(name, (None, now))
+        if seen != found.signature:
+            self._first_seen[name] = (found.signature, now)
+            at = now
+        parsed = found.problem or self._too_old(name, found, now) or _parse(name, found.content)
+        if isinstance(parsed, dict):
+            return attrs.evolve(_blank(name, found), content=found.content.decode("utf-8", "replace"), **parsed)
+        if parsed == _UNPARSABLE and not is_over(at, seconds(UNFINISHED_S), now):
+            return attrs.evolve(_blank(name, found), kind=AskKind.UNFINISHED)
+        kept = base64.b64encode(found.content).decode("ascii")
+        return attrs.evolve(_blank(name, found), kind=AskKind.REJECTED, problem=parsed, content=kept)
+
+    def _too_old(self, name: str, found: _Found, now: Stamp) -> str:
+        if name == COMMAND:
+            return "" if found.mtime_ns >= self._since.wall_ns - S else "it is older than the orchestrator's start"
+        before_us_s = (self._since.wall_ns - found.mtime_ns) / S
+        return "" if before_us_s <= STALE_S else f"it was {before_us_s:.0f} s old when the orchestrator started"
+
+
+_UNPARSABLE: Final = "it is empty or not JSON"
+
+
+def _blank(name: str, found: _Found) -> InboxItem:
+    return InboxItem(
+        name=name,
+        key=_key(name, found),
+        kind=AskKind.REJECTED,
+        sha256=hashlib.sha256(found.content).hexdigest(),
+        mtime_ns=found.mtime_ns,
+        inode=found.inode,
+    )
+
+
+def _key(name: str, found: _Found) -> str:
+    return inbox_key(name, hashlib.sha256(found.content).hexdigest(), found.mtime_ns, found.inode)
+
+
+def _read(path: Path) -> _Found | None:
+    """The file without following links or blocking on a pipe; None when there is none."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        return _unreadable(path, f"it cannot be opened: {error.strerror}")
+    with os.fdopen(descriptor, "rb") as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            return _Found(b"", status.st_mtime_ns, status.st_ino, "it is not a regular file")
+        content = file.read(READ_BYTES + 1)
+    problem = f"it is larger than {READ_BYTES} bytes" if len(content) > READ_BYTES else ""
+    return _Found(content[:READ_BYTES], status.st_mtime_ns, status.st_ino, problem)
+
+
+def _unreadable(path: Path, problem: str) -> _Found | None:
+    try:
+        status = path.lstat()
+    except OSError:
+        return None
+    return _Found(b"", status.st_mtime_ns, status.st_ino, problem)
+
+
+def _parse(name: str, content: bytes) -> dict[str, Any] | str:
+    try:
+        document = json.loads(content)
+    except (ValueError, RecursionError):
+        return _UNPARSABLE
+    if not isinstance(document, dict):
+        return "it is not a JSON object"
+    return _parse_request(document) if name == REQUEST else _parse_command(document)
+
+
+def _parse_request(document: dict[str, Any]) -> dict[str, Any] | str:
+    target, source = document.get("target_env"), document.get("source_env")
+    if not isinstance(target, str) or not target:
+        return "target_env is missing, empty or not text"
+    if source is not None and not isinstance(source, str):
+        return "source_env is neither text nor null"
+    timestamp = document.get("timestamp", 0.0)
+    if isinstance(timestamp, bool) or not isinstance(timestamp, int | float):
+        return "timestamp is not a number"
+    return {"kind": AskKind.SWITCH, "target": target, "source": source or ""}
+
+
+def _parse_command(document: dict[str, Any]) -> dict[str, Any] | str:
+    command, pid, reason = document.get("command"), document.get("pid"), document.get("reason") or ""
+    if command not in {AskKind.RESTART, AskKind.SHUTDOWN, AskKind.ABORT}:
+        return f"command is not {AskKind.RESTART}, {AskKind.SHUTDOWN} or {AskKind.ABORT}"
+    if pid is not None and (isinstance(pid, bool) or not isinstance(pid, int)):
+        return "pid is not a whole number"
+    return {"kind": AskKind(command), "reason": reason if isinstance(reason, str) else "", "pid": pid}

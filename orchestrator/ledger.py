@@ -1,0 +1,113 @@
+"""The journal, the state at its head and the views on disk, kept in step: what every writer of a workspace uses.
+
+Who appends also publishes, under the same write lock and with the state at the head. So it does not matter who writes: an
+orchestrator, a command line without one, or both.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Self
+
+from journal.clock import Stamp
+from journal.codec import Actor, Draft, Recorded
+from journal.errors import JournalConflict
+from journal.events import FileDrifted
+from journal.store import Journal
+from orchestrator.workspace import Workspace
+from projections.evolve import evolve
+from projections.publisher import Drift, Publisher
+from projections.state import WorkspaceState
+
+
+class Ledger:
+    """One writer's hold on a workspace.
+
+    `state` is the state at the last event that it has read; `listener` is called with each one it reads from now on.
+    """
+
+    def __init__(self, workspace: Workspace, journal: Journal, actor: Actor) -> None:
+        """Takes over `journal`, and folds it. Raises JournalDamaged for an event that cannot be read."""
+        self.workspace = workspace
+        self.journal = journal
+        self.actor = actor
+        self.state = WorkspaceState()
+        self.listener: Callable[[Recorded], None] = _nobody
+        self._publisher = Publisher(workspace.metadata)
+        self.refresh()
+
+    @classmethod
+    def open(cls, workspace: Workspace, actor: Actor) -> Self:
+        """Open or create the workspace's journal for writing. Raises JournalError."""
+        return cls(workspace, Journal.open(workspace.journal_path, actor), actor)
+
+    def refresh(self) -> bool:
+        """Fold what others have appended; whether there was anything."""
+        before = self.state.seq
+        self._fold(self.journal.read(before))
+        return self.state.seq != before
+
+    def commit(self, drafts: Sequence[Draft], at: Stamp | None = None) -> bool:
+        """Append what was decided on `state` and publish. False when somebody else was first: decide again."""
+        with self.journal.writing():
+            try:
+                recorded = self.journal.append(drafts, self.state.seq, at)
+            except JournalConflict:
+                self.refresh()
+                return False
+            self._taken_in(recorded)
+        return True
+
+    def ask(self, answer: Callable[[WorkspaceState], Sequence[Draft]]) -> tuple[Recorded, ...]:
+        """Append what `answer` says to the state at the head; nobody else gets in between."""
+        with self.journal.writing():
+            self.refresh()
+            recorded = self.journal.append(answer(self.state), self.state.seq)
+            self._taken_in(recorded)
+        return recorded
+
+    def publish(self) -> tuple[Drift, ...]:
+        """Make the views agree with the journal's head; what others had changed in them is journaled."""
+        with self.journal.writing():
+            self.refresh()
+            drifted = self._publisher.publish(self.state)
+            if drifted:
+                self._journal_drift(drifted)
+        return drifted
+
+    def touch(self, name: str) -> None:
+        """Freshen the mtime of a view that foreign programs take for dead when it is old."""
+        self._publisher.touch(name)
+
+    def close(self) -> None:
+        """Close the journal."""
+        self.journal.close()
+
+    def __enter__(self) -> Self:
+        """Itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close it."""
+        self.close()
+
+    def _taken_in(self, recorded: Sequence[Recorded]) -> None:
+        self._fold(recorded)
+        drifted = self._publisher.publish(self.state)
+        if drifted:
+            self._journal_drift(drifted)
+
+    def _journal_drift(self, drifted: Sequence[Drift]) -> None:
+        drafts = [Draft(FileDrifted(name=drift.name, found=_described(drift.found))) for drift in drifted]
+        self._fold(self.journal.append(drafts, self.state.seq))
+
+    def _fold(self, events: Iterable[Recorded]) -> None:
+        for recorded in events:
+            self.state = evolve(self.state, recorded)
+            self.listener(recorded)
+
+
+def _nobody(_recorded: Recorded) -> None:
+    """Hears nothing."""
+
+
+def _described(found: bytes | None) -> str:
+    return "missing" if found is None else found[:4096].decode("utf-8", "backslashreplace")

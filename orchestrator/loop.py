@@ -1,0 +1,190 @@
+"""The loop: observe, fold, decide, append, perform; then sleep until something happens. Nothing in it waits.
+
+It wakes on a child's exit (pidfd), on a file of `.metadata` (inotify; every writer rewrites the head file), on a probe's or a
+request's end, on a signal to us, and at the time that `decide` named. Once a second it looks anyway, for a writer that died
+between its commit and the head file.
+"""
+
+import asyncio
+import logging
+import signal
+
+from journal import clock
+from journal.clock import S, Stamp, is_over
+from orchestrator.actions import Act, Took, Wait
+from orchestrator.config import Config
+from orchestrator.decide import plan
+from orchestrator.doorbell import Doorbell
+from orchestrator.ledger import Ledger
+from orchestrator.observing import Observer
+from orchestrator.performing import Performer
+from orchestrator.processes import Children
+from orchestrator.workers import Workers
+from orchestrator.workspace import read_config
+from projections.views import LOCK
+
+_LOG = logging.getLogger(__name__)
+
+LOOK_S = 1.0
+"""How often the loop looks without having been woken."""
+LOCK_TOUCH_NS = 60 * S
+"""How often a held lock's file is touched: the public panel takes one for dead after 300 s."""
+
+
+class Supervisor:
+    """One orchestrator's life: from the first look to the exit status."""
+
+    def __init__(
+        self, ledger: Ledger, children: Children, workers: Workers, observer: Observer, performer: Performer
+    ) -> None:
+        """All parts are given: see `orchestrator.running` for how they belong together."""
+        self.ledger = ledger
+        self._children = children
+        self._workers = workers
+        self._observer = observer
+        self._performer = performer
+        self._config = Config()
+        self._problems: tuple[str, ...] = ()
+        self._watched: dict[int, int] = {}
+        self._touched: Stamp | None = None
+        self._data_version = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._woken = asyncio.Event()
+        self._bell = Doorbell(ledger.workspace.metadata, self.wake)
+
+    @property
+    def config(self) -> Config:
+        """The settings as last read."""
+        return self._config
+
+    def wake(self) -> None:
+        """Something happened: look and decide again, soon."""
+        self._woken.set()
+
+    async def run(self) -> int:
+        """Supervise until it is over; the exit status."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            loop.add_signal_handler(number, self._on_signal, number)
+        self._bell.start(loop)
+        ticking = loop.create_task(self._tick())
+        try:
+            while self._performer.exit_status is None:
+                self._woken.clear()
+                self.step()
+                if self._performer.exit_status is None:
+                    await self._woken.wait()
+        finally:
+            ticking.cancel()
+            self._bell.stop()
+            self._unwatch(set(self._watched))
+            await self._performer.close()
+        return self._performer.exit_status
+
+    def step(self) -> None:
+        """Decide and act until there is nothing to do before some later time; then set the timer to it."""
+        while self._performer.exit_status is None:
+            self._read_config()
+            self._react_to_files()
+            self.ledger.refresh()
+            now = clock.read()
+            world = self._observer.look(self.ledger.state, self._config, now)
+            decision = plan(self.ledger.state, world, now, self._config, self.ledger.actor)
+            if isinstance(decision, Wait):
+                self._watch_children()
+                self._set_timer(decision.until, now)
+                return
+            self._carry_out(decision, now)
+
+    def _carry_out(self, act: Act, now: Stamp) -> None:
+        if act.events and not self.ledger.commit(act.events, now):
+            return
+        self._use_up(act.took)
+        if act.effect is not None:
+            self._performer.perform(act.effect)
+        self._forget_the_gone()
+
+    def _use_up(self, took: frozenset[Took]) -> None:
+        holders = self._observer.holders
+        if Took.SIGNAL in took:
+            holders.signal = ""
+        if Took.PROBE in took:
+            holders.probe = None
+
+    def _forget_the_gone(self) -> None:
+        """Drop what the journal no longer speaks of as alive."""
+        state, spawned = self.ledger.state, self._observer.holders.spawned
+        at_work = None if state.worker is None else state.worker.worker
+        gone = {key for key in self._watched if key not in state.processes and key != at_work}
+        self._unwatch(gone)
+        for worker in self._workers.known():
+            if worker != at_work:
+                self._workers.forget(worker)
+        for spawn in [spawn for spawn in spawned if spawn not in state.processes]:
+            del spawned[spawn]
+            self._children.forget(spawn)
+
+    def _watch_children(self) -> None:
+        state = self.ledger.state
+        keys = {*state.processes, *(() if state.worker is None else (state.worker.worker,))}
+        for key in keys - self._watched.keys():
+            descriptor = self._children.exit_fd(key)
+            if descriptor is not None:
+                asyncio.get_running_loop().add_reader(descriptor, self._on_exit, key)
+                self._watched[key] = descriptor
+
+    def _on_exit(self, key: int) -> None:
+        """A child has ended: its descriptor stays readable, so it rings once."""
+        descriptor = self._watched.get(key)
+        if descriptor is not None:
+            asyncio.get_running_loop().remove_reader(descriptor)
+        self.wake()
+
+    def _unwatch(self, keys: set[int]) -> None:
+        for key in keys:
+            asyncio.get_running_loop().remove_reader(self._watched.pop(key))
+            self._children.forget(key)
+
+    def _on_signal(self, number: signal.Signals) -> None:
+        self._observer.holders.signal = number.name
+        self.wake()
+
+    def _react_to_files(self) -> None:
+        """Whatever somebody did to our views is undone, and journaled."""
+        if self._bell.take():
+            self.ledger.publish()
+
+    def _read_config(self) -> None:
+        self._config, problems = read_config(self.ledger.workspace.config_path, self._config)
+        if problems != self._problems:
+            self._problems = problems
+            for problem in problems:
+                _LOG.warning("%s", problem)
+
+    def _set_timer(self, until: Stamp | None, now: Stamp) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if until is not None:
+            delay_s = max(0, until.monotonic_ns - now.monotonic_ns) / S
+            self._timer = asyncio.get_running_loop().call_later(min(delay_s, 3600.0), self.wake)
+
+    async def _tick(self) -> None:
+        """The look that does not depend on being woken."""
+        while True:
+            await asyncio.sleep(LOOK_S)
+            self._touch_lock()
+            version = self.ledger.journal.data_version()
+            if version != self._data_version or not self._bell.is_watching:
+                self._data_version = version
+                self.wake()
+
+    def _touch_lock(self) -> None:
+        if self.ledger.state.lock is None:
+            return
+        now = clock.read()
+        since = self._touched or self.ledger.state.lock.acquired
+        if is_over(since, LOCK_TOUCH_NS, now):
+            self._touched = now
+            self.ledger.touch(LOCK)
+

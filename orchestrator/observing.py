@@ -1,0 +1,226 @@
+"""The world as `decide` gets it: collected just before each decision, and only as far as the state makes it matter."""
+
+from collections.abc import Iterator
+
+import attrs
+
+from journal.clock import MS, Stamp, is_over
+from journal.events import Origin, Role
+from journal.identity import Identity, identify
+from journal.masking import mask
+from orchestrator.config import Config
+from orchestrator.endpoint import Endpoint, endpoint_of, full_arguments
+from orchestrator.environments import backend_for
+from orchestrator.inbox import Inbox
+from orchestrator.log_tail import tail
+from orchestrator.ports import can_bind, port_holders
+from orchestrator.processes import Children, find_spawned
+from orchestrator.workers import Workers
+from orchestrator.workspace import Workspace
+from orchestrator.world import (
+    ChildFacts,
+    EnvironmentFacts,
+    InboxItem,
+    PortFacts,
+    Presence,
+    ProbeFacts,
+    World,
+)
+from projections.generations import latest_of
+from projections.locking import ForeignLock
+from projections.publisher import is_ours, read_bytes
+from projections.state import Job, Process, WorkspaceState
+from projections.views import LOCK, STARTUP
+from projections.switching import Stage
+
+LOG_TAIL_LINES = 20
+SOURCE_LOOK_NS = 200 * MS
+"""How often the process table is searched for a source that has not been found: it costs some 10 ms."""
+
+
+@attrs.define
+class Holders:
+    """What actions leave for the next look: seen once, then gone. Nothing in here matters after a crash."""
+
+    signal: str = ""
+    probe: ProbeFacts | None = None
+    probing: bool = False
+    spawned: dict[int, Identity | str] = attrs.Factory(dict)
+
+
+class Observer:
+    """Looks at processes, ports, files and environments for one orchestrator."""
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        me: Identity,
+        children: Children,
+        workers: Workers,
+        inbox: Inbox,
+        launcher: tuple[str, ...],
+    ) -> None:
+        """`launcher` is the command line that people run us with."""
+        self.holders = Holders()
+        self._workspace = workspace
+        self._me = me
+        self._children = children
+        self._workers = workers
+        self._inbox = inbox
+        self._launcher = launcher
+        self._source_looked: Stamp | None = None
+
+    def look(self, state: WorkspaceState, config: Config, now: Stamp) -> World:
+        """The facts for one decision on `state`."""
+        inbox = tuple(self._resolved(item, state) for item in self._inbox.look(now))
+        endpoint = endpoint_of(full_arguments(config, state.arguments), config.default_host, config.default_port)
+        return World(
+            me=self._me,
+            workspace=str(self._workspace.root),
+            launcher=self._launcher,
+            signal=self.holders.signal,
+            processes={p.spawn: self._process(p, state.journal_id) for p in state.processes.values()},
+            work=None if state.worker is None else self._workers.facts(state.worker),
+            probe=self.holders.probe,
+            probing=self.holders.probing,
+            port=self._port(state, endpoint),
+            inbox=inbox,
+            source=self._source(state, inbox, endpoint, now),
+            foreign_lock=foreign_lock(self._workspace, now),
+            startup_environment=self._startup_environment(state) if inbox else "",
+            environments={name: self._environment(name, state) for name in set(_names(state, inbox))},
+        )
+
+    def _process(self, process: Process, journal_id: str) -> ChildFacts:
+        spawn, identity = process.spawn, process.identity
+        if identity is None:
+            return self._intended(process, journal_id)
+        if spawn not in self._children:
+            self._children.adopt(spawn, identity)
+        ended = self._children.poll(spawn)
+        if ended is None:
+            return ChildFacts(Presence.ALIVE, identity)
+        if process.role is Role.SOURCE:
+            return ChildFacts(Presence.GONE, identity)
+        return ChildFacts(
+            Presence.GONE,
+            identity,
+            code=ended.code,
+            signal=ended.signal,
+            left_behind=tuple(sorted(one.pid for one in self._children.survivors(spawn))),
+            log_tail=tuple(
+                mask(line) for line in tail(self._workspace.log_path(process.environment, spawn), LOG_TAIL_LINES)
+            ),
+        )
+
+    def _intended(self, process: Process, journal_id: str) -> ChildFacts:
+        outcome = self.holders.spawned.get(process.spawn)
+        if isinstance(outcome, Identity):
+            return ChildFacts(Presence.ALIVE, outcome)
+        if outcome is not None:
+            return ChildFacts(Presence.ABSENT, error=outcome)
+        log = self._workspace.log_path(process.environment, process.spawn)
+        found = find_spawned(journal_id, process.spawn, log)
+        if isinstance(found, Identity):
+            return ChildFacts(Presence.ALIVE, found)
+        return ChildFacts(Presence.PENDING if found == "pending" else Presence.ABSENT)
+
+    def _port(self, state: WorkspaceState, endpoint: Endpoint) -> PortFacts | None:
+        if state.job is None or state.job.stage is not Stage.CLEARING or state.processes:
+            return None
+        if can_bind(endpoint.host, endpoint.port):
+            return PortFacts(endpoint.port, free=True)
+        holders = port_holders(endpoint.port)
+        described = ", ".join(
+            f"pid {h.identity.pid} ({h.command or 'command unknown'})" for h in holders if h.identity is not None
+        )
+        return PortFacts(endpoint.port, free=False, holder=mask(described) or "a process that we may not look at")
+
+    def _resolved(self, item: InboxItem, state: WorkspaceState) -> InboxItem:
+        """The item without a pid that is dead, or ours: neither is a ComfyUI started by hand."""
+        if item.pid is None:
+            return item
+        identity = identify(item.pid)
+        ours = {self._me, *(p.identity for p in state.processes.values())}
+        return item if identity is not None and identity not in ours else attrs.evolve(item, pid=None)
+
+    def _source(
+        self, state: WorkspaceState, inbox: tuple[InboxItem, ...], endpoint: Endpoint, now: Stamp
+    ) -> Identity | None:
+        """The ComfyUI of the source environment that holds the port and is not ours, while its switch makes it matter."""
+        if state.processes:
+            return None
+        names = [item.source or self._startup_environment(state) for item in inbox if item.target]
+        job = state.job
+        if job is not None and job.origin is Origin.FILE and not job.rolling_back and job.source:
+            names.append(job.source)
+        if not names or (self._source_looked is not None and not is_over(self._source_looked, SOURCE_LOOK_NS, now)):
+            return None
+        self._source_looked = now
+        folders = {
+            str(self._workspace.environment(name).comfyui.resolve())
+            for name in names
+            if name and not self._workspace.environment_problem(name)
+        }
+        if not folders or can_bind(endpoint.host, endpoint.port):
+            return None
+        return next((h.identity for h in port_holders(endpoint.port) if h.identity and h.cwd in folders), None)
+
+    def _startup_environment(self, state: WorkspaceState) -> str:
+        return state.startup.environment if state.startup is not None else read_startup_environment(self._workspace)
+
+    def _environment(self, name: str, state: WorkspaceState) -> EnvironmentFacts:
+        problem = self._workspace.environment_problem(name)
+        if problem:
+            return EnvironmentFacts(name, problem)
+        paths = self._workspace.environment(name)
+        fingerprint = backend_for(paths).fingerprint(paths) if _needs_fingerprint(name, state) else ""
+        return EnvironmentFacts(name, "", fingerprint, str(paths.python), str(paths.comfyui))
+
+
+def foreign_lock(workspace: Workspace, now: Stamp) -> ForeignLock | None:
+    """The lock file, if it is not ours, with its mtime as seen from `now`."""
+    path = workspace.metadata / LOCK
+    content = read_bytes(path)
+    if content is None or is_ours(content):
+        return None
+    try:
+        touched_wall_ns = path.stat().st_mtime_ns
+    except OSError:
+        return None
+    age_ns = now.wall_ns - touched_wall_ns
+    return ForeignLock(attrs.evolve(now, wall_ns=touched_wall_ns, monotonic_ns=now.monotonic_ns - age_ns))
+
+
+def read_startup_environment(workspace: Workspace) -> str:
+    """The environment that `.startup_state.json` names, whoever wrote it; "" when it does not."""
+    import json
+
+    try:
+        document = json.loads((workspace.metadata / STARTUP).read_bytes())
+    except (OSError, ValueError):
+        return ""
+    name = document.get("environment_name") if isinstance(document, dict) else None
+    return name if isinstance(name, str) and not workspace.environment_problem(name) else ""
+
+
+def _names(state: WorkspaceState, inbox: tuple[InboxItem, ...]) -> Iterator[str]:
+    yield from (item.target for item in inbox if item.target)
+    if state.job is not None:
+        yield state.job.wanted
+        if _lacks_evidence(state.job, state):
+            yield state.job.source
+
+
+def _lacks_evidence(job: Job, state: WorkspaceState) -> bool:
+    return bool(job.source) and job.origin is Origin.FILE and latest_of(state.generations, job.source) is None
+
+
+def _needs_fingerprint(name: str, state: WorkspaceState) -> bool:
+    """While it is about to be synced or started, and for a source that is about to be recorded."""
+    job = state.job
+    if job is None:
+        return False
+    if name == job.wanted and job.stage in {Stage.SYNCING, Stage.CLEARING}:
+        return True
+    return name == job.source and _lacks_evidence(job, state)

@@ -1,0 +1,226 @@
+"""The processes that an orchestrator started or took over: start, watch, signal, and find them again after a crash.
+
+Nothing here waits. A key is what names a process in the journal: the seq of the event that intended it.
+"""
+
+import contextlib
+import errno
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Final, Literal
+
+import attrs
+
+from journal.identity import Identity, boot_id, is_alive
+from orchestrator.inherited_signals import defaults_for_children, keep_exit_codes
+from orchestrator.output_file import is_locked, open_locked
+from orchestrator.process_errors import SpawnFailed
+from orchestrator.process_signals import open_child_pidfd, open_pidfd, send
+from orchestrator.process_table import SPAWN_MARKER, row
+from orchestrator.process_tree import kin, members, topmost, tree
+
+__all__ = ["SPAWN_MARKER", "Children", "Exit", "SpawnFailed", "find_spawned", "tree"]
+
+_SWEEPS: Final = 8
+"""How often at most a tree is looked through for one signal: until nothing new turns up, to catch forks in between."""
+
+
+@attrs.frozen
+class Exit:
+    """How a process ended. `code` is None when a signal did it (`signal`: "SIGKILL") or nobody knows (`known`)."""
+
+    code: int | None
+    signal: str
+    known: bool
+
+
+@attrs.define
+class _Child:
+    identity: Identity
+    pidfd: int | None
+    started_here: subprocess.Popen[bytes] | None
+    exit: Exit | None = None
+
+
+class Children:
+    """The processes of one orchestrator, by key. No threads; the only reaper of what it started. Main thread only."""
+
+    def __init__(self, journal_id: str) -> None:
+        keep_exit_codes()
+        os.environ.pop(SPAWN_MARKER, None)  # an orchestrator started from inside a ComfyUI is no part of that ComfyUI
+        self._journal_id = journal_id
+        self._children: dict[int, _Child] = {}
+
+    def spawn(self, key: int, command: Sequence[str], *, cwd: Path, environ: Mapping[str, str], log: Path) -> Identity:
+        """Start `command` in a session of its own, without input, its output appended to `log` (mode 0600).
+
+        `environ` is all it gets, plus SPAWN_MARKER. It inherits no descriptor and no ignored or blocked signal. As long
+        as it or anything that shares its output lives, `log` is flock'd. Raises SpawnFailed; ValueError for a key in
+        use.
+        """
+        if key in self._children:
+            message = f"a process is already known by {key}"
+            raise ValueError(message)
+        with open_locked(log) as output, _as_spawn_failed(command, cwd), defaults_for_children():
+            process = subprocess.Popen(
+                list(command),
+                cwd=cwd,
+                env={**environ, SPAWN_MARKER: _mark(self._journal_id, key)},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+        found = row(process.pid)  # also a zombie has a start time, and nobody else can have reaped it
+        identity = Identity(process.pid, 0, boot_id()) if found is None else found.identity
+        self._children[key] = _Child(identity, open_child_pidfd(process.pid), process)
+        return identity
+
+    def __contains__(self, key: int) -> bool:
+        """Whether it is watched: spawned or adopted, and not forgotten."""
+        return key in self._children
+
+    def adopt(self, key: int, identity: Identity) -> None:
+        """Watch a process that somebody else started. It may be gone already: `poll` says so."""
+        self.forget(key)
+        self._children[key] = _Child(identity, open_pidfd(identity), None)
+
+    def exit_fd(self, key: int) -> int | None:
+        """A descriptor that is readable once the process has ended, for `loop.add_reader`; None: poll instead.
+
+        Stays readable. Closed by `forget`: remove the reader before.
+        """
+        child = self._children.get(key)
+        return None if child is None else child.pidfd
+
+    def poll(self, key: int) -> Exit | None:
+        """How it ended; None while it runs, and for an unknown key. `known` is False for processes that were adopted.
+
+        A process of our own stays a zombie until `forget`, so that its pid, which is its session's number, is not given
+        away while survivors are being looked for (Linux).
+        """
+        child = self._children.get(key)
+        if child is None:
+            return None
+        if child.exit is None:
+            child.exit = _peek(child)
+        return child.exit
+
+    def forget(self, key: int) -> None:
+        """Reap it if it has ended, close its descriptor and drop it.
+
+        A process of our own that still runs goes on unwatched, and once it ends, is a zombie until we end.
+        """
+        child = self._children.pop(key, None)
+        if child is None:
+            return
+        if child.started_here is not None:
+            child.started_here.poll()
+            child.started_here.returncode = child.started_here.returncode or 0  # else Popen warns that it still runs
+        if child.pidfd is not None:
+            os.close(child.pidfd)
+
+    def close(self) -> None:
+        """Forget all of them. What runs goes on."""
+        for key in tuple(self._children):
+            self.forget(key)
+
+    def signal(self, identity: Identity, key: int, signal_name: str, *, whole_tree: bool) -> int:
+        """Send `signal_name` to `identity`, or to all that came from it, itself dead or alive. To how many it was sent.
+
+        Never to ourselves, init or another owner of a pid; to an ancestor of ours only when it was adopted as `key`: a
+        panel can have started us from the ComfyUI that has to make room. Raises KeyError for an unknown signal name.
+        """
+        if not self._may_signal(identity, key):
+            return 0
+        if not whole_tree:
+            return int(send(identity, signal_name))
+        seen: set[Identity] = set()
+        count = 0
+        for _ in range(_SWEEPS):
+            fresh = [one for one in members(identity, _mark(self._journal_id, key)) if one not in seen]
+            if not fresh:
+                break
+            seen.update(fresh)
+            count += sum(send(one, signal_name) for one in fresh)
+        return count
+
+    def survivors(self, key: int) -> tuple[Identity, ...]:
+        """What lives on of a process that has ended: see `process_tree.members`. Not the process itself."""
+        child = self._children.get(key)
+        if child is None:
+            return ()
+        found = members(child.identity, _mark(self._journal_id, key))
+        return tuple(one for one in found if one != child.identity)
+
+    def _may_signal(self, identity: Identity, key: int) -> bool:
+        child = self._children.get(key)
+        named = child is not None and child.identity == identity
+        return named or identity.pid not in kin()
+
+
+def find_spawned(journal_id: str, key: int, log: Path) -> Identity | Literal["none", "pending"]:
+    """What became of a spawn whose outcome was not recorded, because we died right then.
+
+    The process by its marker; "pending" when there is none but something holds `log` (between fork and exec, say); else
+    "none". A stray with a cleared environment can hold the log for ever: it is the caller who gives up.
+    """
+    found = topmost(_mark(journal_id, key))
+    if found is not None:
+        return found
+    return "pending" if is_locked(log) else "none"
+
+
+def _mark(journal_id: str, key: int) -> str:
+    return f"{journal_id}:{key}"
+
+
+def _peek(child: _Child) -> Exit | None:
+    if child.started_here is None:
+        return None if is_alive(child.identity) else Exit(None, "", known=False)
+    if sys.platform != "linux":
+        code = child.started_here.poll()
+        return None if code is None else _exit(code)
+    kind, number = (os.P_PID, child.identity.pid) if child.pidfd is None else (os.P_PIDFD, child.pidfd)
+    try:
+        ended = os.waitid(kind, number, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return Exit(None, "", known=False)
+    if ended is None:
+        return None
+    return _exit(ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status)
+
+
+def _exit(code: int) -> Exit:
+    """From a code as Popen gives it: negative for a signal."""
+    return Exit(code, "", known=True) if code >= 0 else Exit(None, _signal_name(-code), known=True)
+
+
+def _signal_name(number: int) -> str:
+    return next((one.name for one in signal.Signals if one == number), f"SIG{number}")  # real-time ones have no name
+
+
+@contextlib.contextmanager
+def _as_spawn_failed(command: Sequence[str], cwd: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError, IndexError) as error:
+        program = command[0] if command else "nothing"
+        message = f"starting {program!r} in {str(cwd)!r}: {error}"
+        raise SpawnFailed(message, _hint(error)) from error
+
+
+def _hint(error: Exception) -> str:
+    match getattr(error, "errno", None):
+        case errno.ENOENT | errno.ENOTDIR:
+            return "check that the program and the folder exist"
+        case errno.EACCES | errno.EPERM:
+            return "check that the program may be executed and the folder entered"
+        case errno.EAGAIN | errno.ENOMEM | errno.EMFILE | errno.ENFILE:
+            return "the machine has no room for another process: end some, or raise the limits (ulimit -a)"
+        case _:
+            return "check the command"

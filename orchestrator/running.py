@@ -1,0 +1,148 @@
+"""The composition root: what an orchestrator is made of, from the singleton lock to its last event."""
+
+import asyncio
+import importlib
+import logging
+
+import attrs
+
+from journal import clock
+from journal.clock import S, elapsed_ns
+from journal.codec import Draft, own_actor
+from journal.events import ControlListening, Origin, RestartRequested, ShutdownRequested
+from journal.identity import own_identity
+from orchestrator import __version__
+from orchestrator.config import Config
+from orchestrator.control import ControlServer, ControlUnavailable
+from orchestrator.endpoint import endpoint_of, full_arguments
+from orchestrator.foreground import OutputFollower
+from orchestrator.inbox import Inbox
+from orchestrator.ledger import Ledger
+from orchestrator.loop import Supervisor
+from orchestrator.narration import Narrator
+from orchestrator.observing import Observer
+from orchestrator.performing import Performer
+from orchestrator.processes import Children
+from orchestrator.singleton import Singleton
+from orchestrator.starting import StartOptions, first_events
+from orchestrator.workers import Workers, environ_for_comfyui
+from orchestrator.workspace import Workspace, WorkspaceError, read_config
+from projections.state import WorkspaceState
+
+_LOG = logging.getLogger(__name__)
+
+SINGLETON = ".orchestrator.lock"
+"""The kernel lock that makes an orchestrator the only one of its workspace. Its content means nothing."""
+
+
+@attrs.frozen
+class RunOptions:
+    """How to run: `foreground` shows ComfyUI's output; `launcher` is the command line to name in advice."""
+
+    start: StartOptions
+    foreground: bool
+    launcher: tuple[str, ...]
+
+
+def run_orchestrator(workspace: Workspace, options: RunOptions) -> int:
+    """Supervise `workspace` until it is over; the exit status.
+
+    Raises AlreadyRunning before anything was changed, WorkspaceError for an environment that is none, JournalError.
+    """
+    singleton = Singleton.acquire(workspace.metadata / SINGLETON)
+    try:
+        environment = options.start.environment
+        problem = workspace.environment_problem(environment) if environment else ""
+        if problem:
+            raise WorkspaceError(problem, f"there are: {', '.join(workspace.environment_names()) or 'none yet'}")
+        with Ledger.open(workspace, own_actor("orchestrator")) as ledger:
+            return asyncio.run(_supervise(ledger, options))
+    finally:
+        singleton.release()
+
+
+async def _supervise(ledger: Ledger, options: RunOptions) -> int:
+    me, workspace = own_identity(), ledger.workspace
+    narrator = Narrator(workspace, ledger)
+    ledger.listener = narrator.hear
+    config, _ = read_config(workspace.config_path, Config())
+    ledger.ask(lambda state: first_events(state, me, __version__, options.start, clock.read(), config))
+    children = Children(ledger.state.journal_id)
+    environ = environ_for_comfyui(workspace)
+    workers = Workers(workspace, children, ledger.state.journal_id, environ)
+    inbox = Inbox(workspace.metadata, clock.read())
+    observer = Observer(workspace, me, children, workers, inbox, options.launcher)
+    performer = Performer(ledger, children, workers, inbox, observer.holders, environ, lambda: supervisor.wake())
+    supervisor = Supervisor(ledger, children, workers, observer, performer)
+    hooks = Hooks(supervisor, narrator)
+    control = ControlServer(hooks)
+    beside = [asyncio.create_task(_open_control(control, supervisor)), asyncio.create_task(narrator.mirror())]
+    if options.foreground:
+        beside.append(asyncio.create_task(OutputFollower(ledger).follow()))
+    try:
+        return await supervisor.run()
+    finally:
+        for task in beside:
+            task.cancel()
+        await asyncio.gather(*beside, return_exceptions=True)
+        await control.stop()
+        narrator.finish()
+        children.close()
+
+
+async def _open_control(control: ControlServer, supervisor: Supervisor) -> None:
+    """Import aiohttp and bind, after the first look has adopted and started what it must."""
+    ledger, config = supervisor.ledger, supervisor.config
+    if not config.enable_control_server:
+        ledger.ask(lambda _: (Draft(ControlListening(host="", port=None, why="switched off in the settings")),))
+        return
+    try:
+        await asyncio.to_thread(importlib.import_module, "aiohttp.web")
+        port = await control.start(config.control_port_range, config.control_port)
+        listening = ControlListening(host="127.0.0.1", port=port)
+    except ControlUnavailable as error:
+        listening = ControlListening(host="", port=None, why=f"{error}; {error.hint}")
+        _LOG.warning("%s; %s", error, error.hint)
+    ledger.ask(lambda _: (Draft(listening),))
+    supervisor.wake()
+
+
+class Hooks:
+    """What the control server may know and ask: everything through the journal."""
+
+    def __init__(self, supervisor: Supervisor, narrator: Narrator) -> None:
+        """Both are the loop's own."""
+        self._supervisor = supervisor
+        self._narrator = narrator
+
+    def state(self) -> WorkspaceState:
+        """The state at the head."""
+        return self._supervisor.ledger.state
+
+    def comfyui_port(self) -> int:
+        """Where ComfyUI listens, or would."""
+        config = self._supervisor.config
+        arguments = full_arguments(config, self.state().arguments)
+        return endpoint_of(arguments, config.default_host, config.default_port).port
+
+    def uptime_s(self) -> float | None:
+        """Seconds since the main process was started; None without one."""
+        main = self.state().main_process
+        return None if main is None or main.identity is None else elapsed_ns(main.since, clock.read()) / S
+
+    def ask_restart(self) -> None:
+        """Journal the wish for a restart. Raises JournalError."""
+        self._ask(Draft(RestartRequested(origin=Origin.CONTROL)))
+
+    def ask_shutdown(self) -> None:
+        """Journal the wish for the end. Raises JournalError."""
+        self._ask(Draft(ShutdownRequested(origin=Origin.CONTROL)))
+
+    def switch_log(self) -> list[str]:
+        """The last 80 lines of the switch log."""
+        return self._narrator.last_lines()
+
+    def _ask(self, draft: Draft) -> None:
+        self._supervisor.ledger.ask(lambda _: (draft,))
+        self._supervisor.wake()
+

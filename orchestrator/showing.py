@@ -1,0 +1,170 @@
+"""State as words and tables. Pure: everything here is `state -> str` or `state -> dict`; escaping is done here, once."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from journal.clock import S, Stamp, age_ns, iso
+from projections.generations import Candidate, Generation
+from projections.state import Outcome, Process, WorkspaceState
+from projections.views import status_document
+
+
+def plain(text: str) -> str:
+    """The text of others on one line, without what a terminal would act on."""
+    return "".join(character if character.isprintable() else " " for character in text)
+
+
+def status_facts(state: WorkspaceState, *, alive: bool, now: Stamp) -> dict[str, Any]:
+    """What `status --json` prints."""
+    main = state.main_process
+    return {
+        "orchestrator": {"alive": alive, "pid": None if state.orchestrator is None else state.orchestrator.pid},
+        "control_url": control_url(state),
+        "serving": state.serving or None,
+        "environment": state.environment or None,
+        "comfyui": None if main is None else _process_facts(main, now),
+        "switch": status_document(state),
+        "last_switch": _outcome_facts(state.switches[-1]) if state.switches else None,
+        "parked": None if state.parked is None else {"why": state.parked.why, "advice": state.parked.advice},
+        "crashes": state.crashes,
+        "seq": state.seq,
+    }
+
+
+def control_url(state: WorkspaceState) -> str | None:
+    """Where the control server answers."""
+    return None if state.control is None else f"http://{state.control.host}:{state.control.port}"
+
+
+def _process_facts(main: Process, now: Stamp) -> dict[str, Any]:
+    return {
+        "pid": None if main.identity is None else main.identity.pid,
+        "environment": main.environment,
+        "url": main.url,
+        "healthy": main.confirmed is not None,
+        "stopping": main.stopping is not None,
+        "uptime_s": round(age_ns(main.since, now) / S, 1),
+        "start": main.spawn,
+    }
+
+
+def _outcome_facts(outcome: Outcome) -> dict[str, Any]:
+    return {
+        "switch": outcome.switch,
+        "outcome": outcome.state.value,
+        "target": outcome.target,
+        "source": outcome.source or None,
+        "serving": outcome.serving or None,
+        "error": outcome.error or None,
+        "recovery_command": outcome.recovery_command or None,
+        "at": iso(outcome.at.wall_ns),
+    }
+
+
+def status_text(state: WorkspaceState, *, alive: bool, now: Stamp) -> str:
+    """What `status` prints: who serves, what is being done, what went wrong last, what to do."""
+    lines = [_serving_line(state, alive=alive, now=now), _orchestrator_line(state, alive=alive)]
+    document = status_document(state)
+    if document is not None:
+        lines.append(f"switch        {document['state']} ({document['progress']} %): {plain(document['message'])}")
+    elif state.switches:
+        last = state.switches[-1]
+        lines.append(f"last switch   {last.switch} to {last.target}: {last.state.value} {ago(last.at, now)}")
+    error = (document or {}).get("error") or (state.switches[-1].error if state.switches else "")
+    if error:
+        lines.append(f"  because     {plain(error)}")
+    if document is not None and "recovery_command" in document:
+        lines.append(f"  to recover  {document['recovery_command']}")
+    if state.parked is not None:
+        lines += [f"parked        {plain(state.parked.why)}", f"  to do       {state.parked.advice}"]
+    return "\n".join(lines)
+
+
+def _serving_line(state: WorkspaceState, *, alive: bool, now: Stamp) -> str:
+    main = state.main_process
+    if main is None:
+        source = state.source_process
+        return f"serving       {source.environment}, not ours" if source else "serving       nothing"
+    doing = "serving" if state.serving else "stopping" if main.stopping else "starting"
+    pid = "?" if main.identity is None else main.identity.pid
+    sure = "" if alive else " (as last known: no orchestrator lives)"
+    return f"{doing:<13} {main.environment} on {main.url}, pid {pid}, up {duration(age_ns(main.since, now))}{sure}"
+
+
+def _orchestrator_line(state: WorkspaceState, *, alive: bool) -> str:
+    if not alive or state.orchestrator is None:
+        return "orchestrator  not running; start it with: comfygit-orchestrator spawn"
+    url = control_url(state)
+    return f"orchestrator  pid {state.orchestrator.pid}" + (f", control server {url}" if url else "")
+
+
+def duration(value_ns: int) -> str:
+    """A rough length of time: `4.2 s`, `12 min`, `3.5 h`, `9 days`."""
+    value_s = value_ns / S
+    if value_s < 60:
+        return f"{value_s:.1f} s"
+    if value_s < 5400:
+        return f"{value_s / 60:.0f} min"
+    return f"{value_s / 3600:.1f} h" if value_s < 172_800 else f"{value_s / 86_400:.0f} days"
+
+
+def ago(since: Stamp, now: Stamp) -> str:
+    """How long ago that was."""
+    return f"{duration(age_ns(since, now))} ago"
+
+
+def generation_facts(generations: Sequence[Generation]) -> list[dict[str, Any]]:
+    """What `generations --json` prints, newest first."""
+    return [
+        {
+            "generation": g.generation,
+            "environment": g.environment,
+            "fingerprint": g.fingerprint,
+            "evidence": g.evidence.value,
+            "recorded": iso(g.recorded.wall_ns),
+            "proven": g.proven,
+            "disproved": g.disproved or None,
+            "arguments": list(g.arguments),
+        }
+        for g in reversed(generations)
+    ]
+
+
+def generations_text(generations: Sequence[Generation], now: Stamp) -> str:
+    """What `generations` prints: a line each, newest first."""
+    if not generations:
+        return "no environment has been seen healthy yet"
+    rows = [
+        (
+            str(g.generation),
+            g.environment,
+            ago(g.recorded, now),
+            g.evidence.value,
+            f"failed since: {plain(g.disproved)}" if g.disproved else "proven" if g.proven else "not yet proven",
+        )
+        for g in reversed(generations)
+    ]
+    return table(("generation", "environment", "recorded", "evidence", "standing"), rows)
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Columns padded to their widest cell, without borders: for people and for `awk`."""
+    widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head) - 1)]
+    return "\n".join(
+        "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[-1]]).rstrip()
+        for row in (head, *rows)
+    )
+
+
+def candidate_text(candidate: Candidate) -> str:
+    """Where a rollback would go."""
+    return f"environment {candidate.environment}, generation {candidate.generation}"
+
+
+def outcome_text(outcome: Outcome, took_ns: int) -> str:
+    """How a switch ended, in a line or two."""
+    head = f"switch {outcome.switch}: {outcome.state.value.replace('_', ' ')} after {duration(took_ns)}"
+    serving = f"; {outcome.serving} serves" if outcome.serving else "; nothing serves"
+    error = f"\nbecause: {plain(outcome.error)}" if outcome.error else ""
+    command = f"\nto recover: {outcome.recovery_command}" if outcome.recovery_command else ""
+    return f"{head}{serving}{error}{command}"

@@ -1,0 +1,44 @@
+"""The first events of an orchestrator: who was there before, that we are here, and what we were started for. Pure."""
+
+import attrs
+
+from journal.clock import Stamp
+from journal.codec import Draft
+from journal.events import OrchestratorLost, OrchestratorStarted, Origin
+from journal.identity import Identity
+from orchestrator.config import Config
+from orchestrator.deciding.admission import admit
+from orchestrator.world import SwitchAsk
+from projections.state import WorkspaceState
+
+
+@attrs.frozen
+class StartOptions:
+    """What an orchestrator was started with: "" and None mean, go on with what the journal says. `manual`: by a person."""
+
+    environment: str = ""
+    arguments: tuple[str, ...] | None = None
+    manual: bool = True
+
+
+def first_events(
+    state: WorkspaceState, me: Identity, release: str, options: StartOptions, now: Stamp, config: Config
+) -> tuple[Draft, ...]:
+    """The events of a start. Where another environment serves or is being switched to, `environment` is a switch."""
+    events: list[Draft] = []
+    if state.orchestrator is not None:
+        events.append(Draft(OrchestratorLost(identity=state.orchestrator)))
+    started = OrchestratorStarted(
+        identity=me,
+        release=release,
+        environment=options.environment,
+        arguments=options.arguments,
+        manual=options.manual,
+    )
+    events.append(Draft(started))
+    busy = state.job is not None or bool(state.processes)
+    if busy and options.environment and options.environment != (state.job.wanted if state.job else state.environment):
+        ask = SwitchAsk(target=options.environment, origin=Origin.CLI)
+        stopped = attrs.evolve(state, orchestrator=None)
+        events.extend(admit(stopped, ask, None, now, config, after=len(events)))
+    return tuple(events)

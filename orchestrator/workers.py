@@ -1,0 +1,164 @@
+"""Preflights and syncs as child processes: started, watched and killed like any other child, by the worker's number.
+
+A worker's output goes to a file of its own beside ComfyUI's logs, so that it outlives us and can be shown the morning after.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import attrs
+
+from journal.identity import Identity, is_alive
+from journal.masking import mask
+from orchestrator.environments import backend_for
+from orchestrator.errors import OrchestratorError
+from orchestrator.log_tail import tail
+from orchestrator.preflight import preflight_command, preflight_problems
+from orchestrator.processes import Children, find_spawned
+from orchestrator.workspace import Workspace
+from orchestrator.world import WorkFacts
+from projections.state import Worker, WorkKind
+
+_SAID_LINES = 5
+"""Lines of a failed worker's output that become its error text."""
+
+
+@attrs.frozen
+class _Done:
+    """A worker that needed no process."""
+
+    facts: WorkFacts
+
+
+class Workers:
+    """The workers of one orchestrator. Nothing here waits."""
+
+    def __init__(self, workspace: Workspace, children: Children, journal_id: str, environ: Mapping[str, str]) -> None:
+        """`environ` is what workers get, as ComfyUI does."""
+        self._workspace = workspace
+        self._children = children
+        self._journal_id = journal_id
+        self._environ = dict(environ)
+        self._done: dict[int, _Done] = {}
+        self._identities: dict[int, Identity] = {}
+
+    def log_path(self, worker: int, environment: str, kind: WorkKind) -> Path:
+        """Where that worker's output goes."""
+        return self._workspace.log_path(environment, worker).with_suffix(f".{kind.value}.log")
+
+    def start_preflight(self, worker: int, environment: str) -> None:
+        """Look at what can be seen at once; then let the environment's own Python say whether it would get through."""
+        paths = self._workspace.environment(environment)
+        problems = preflight_problems(paths)
+        if problems:
+            self._finish(worker, ok=False, problem="; ".join(problems))
+            return
+        log = self.log_path(worker, environment, WorkKind.PREFLIGHT)
+        self._start(worker, preflight_command(paths), paths.comfyui, {}, log)
+
+    def start_sync(self, worker: int, environment: str) -> None:
+        """Bring the environment's packages in line, if there is a lock file to bring them in line with."""
+        paths = self._workspace.environment(environment)
+        try:
+            plan = backend_for(paths).sync_plan(paths)
+        except OrchestratorError as error:
+            self._finish(worker, ok=False, problem=f"{error}; {error.hint}")
+            return
+        if plan is None:
+            self._finish(worker, ok=True, summary="nothing to sync: the environment has no lock file")
+            return
+        log = self.log_path(worker, environment, WorkKind.SYNC)
+        self._start(worker, plan.command, plan.working_directory, plan.environ, log)
+
+    def facts(self, worker: Worker) -> WorkFacts:
+        """How the worker stands. One that an earlier orchestrator had started is never done, only alive or not."""
+        done = self._done.get(worker.worker)
+        if done is not None:
+            return done.facts
+        identity = self._identities.get(worker.worker)
+        if identity is None:
+            return self._inherited(worker)
+        ended = self._children.poll(worker.worker)
+        if ended is None:
+            return WorkFacts(alive=True, identity=identity)
+        log = self.log_path(worker.worker, worker.environment, worker.kind)
+        facts = _preflight_result if worker.kind is WorkKind.PREFLIGHT else _sync_result
+        return facts(tail(log, 40), ended.code, ended.signal)
+
+    def kill(self, worker: Worker) -> None:
+        """Kill the worker with all that it started."""
+        identity = self._identities.get(worker.worker) or self._inherited(worker).identity
+        if identity is not None:
+            self._children.signal(identity, worker.worker, "SIGKILL", whole_tree=True)
+
+    def forget(self, worker: int) -> None:
+        """Its end has been journaled."""
+        self._done.pop(worker, None)
+        if self._identities.pop(worker, None) is not None:
+            self._children.forget(worker)
+
+    def known(self) -> tuple[int, ...]:
+        """The workers not yet forgotten."""
+        return (*self._done, *self._identities)
+
+    def _inherited(self, worker: Worker) -> WorkFacts:
+        if worker.identity is not None:
+            return WorkFacts(alive=is_alive(worker.identity), identity=worker.identity)
+        log = self.log_path(worker.worker, worker.environment, worker.kind)
+        found = find_spawned(self._journal_id, worker.worker, log)
+        if isinstance(found, Identity):
+            return WorkFacts(alive=True, identity=found)
+        return WorkFacts(alive=found == "pending")
+
+    def _start(self, worker: int, command: tuple[str, ...], cwd: Path, environ: Mapping[str, str], log: Path) -> None:
+        try:
+            self._identities[worker] = self._children.spawn(
+                worker, command, cwd=cwd, environ={**self._environ, **environ}, log=log
+            )
+        except OrchestratorError as error:
+            self._finish(worker, ok=False, problem=f"{error}; {error.hint}")
+
+    def _finish(self, worker: int, *, ok: bool, problem: str = "", summary: str = "") -> None:
+        self._done[worker] = _Done(WorkFacts(alive=False, ended=True, ok=ok, problem=problem, summary=summary))
+
+
+def _said(lines: tuple[str, ...]) -> str:
+    return mask(" | ".join(line.strip() for line in lines[-_SAID_LINES:] if line.strip()))
+
+
+def _ended(code: int | None, signal: str) -> str:
+    return f"signal {signal}" if signal else f"exit code {code}"
+
+
+def _preflight_result(lines: tuple[str, ...], code: int | None, signal: str) -> WorkFacts:
+    """The program's last line is its verdict; without one, its Python does not run."""
+    try:
+        verdict = json.loads(lines[-1]) if lines else None
+    except ValueError:
+        verdict = None
+    if not isinstance(verdict, dict) or "ok" not in verdict:
+        problem = f"the environment's Python does not run: {_ended(code, signal)}; {_said(lines)}"
+        return WorkFacts(alive=False, ended=True, ok=False, problem=problem)
+    return WorkFacts(
+        alive=False,
+        ended=True,
+        ok=bool(verdict["ok"]),
+        problem=str(verdict.get("problem", "")),
+        checks=(f"python {verdict.get('python', '?')}",),
+    )
+
+
+def _sync_result(lines: tuple[str, ...], code: int | None, signal: str) -> WorkFacts:
+    if code == 0:
+        return WorkFacts(alive=False, ended=True, ok=True, summary=_said(lines))
+    return WorkFacts(alive=False, ended=True, ok=False, problem=f"{_ended(code, signal)}: {_said(lines)}")
+
+
+def environ_for_comfyui(workspace: Workspace) -> dict[str, str]:
+    """Our environment as ComfyUI gets it: told that it is supervised and where its workspace is, and nothing of our venv."""
+    ours = {"VIRTUAL_ENV", "PYTHONHOME", "PYTHONPATH", "COMFYGIT_CG_RUN_SUPERVISOR", "VIRTUAL_ENV_PROMPT"}
+    kept = {name: value for name, value in os.environ.items() if name not in ours}
+    return kept | {"COMFYGIT_SUPERVISED": "1", "COMFYGIT_HOME": str(workspace.root), "PYTHONUNBUFFERED": "1"}
+
