@@ -37,6 +37,15 @@ _ONCE = ("host", "origin", "content-type", "content-length", "content-encoding",
 
 
 @attrs.frozen
+class Limits:
+    """What one client may take. A connection ends after `connection_s`, whatever it is doing."""
+
+    connection_s: float = 6.0
+    body_s: float = 5.0
+    connections: int = 64
+
+
+@attrs.frozen
 class Refusal:
     """An answer that is no: HTTP status, a code for programs, a sentence for people, the methods allowed (with 405)."""
 
@@ -59,7 +68,7 @@ class _Asked:
         return next(iter(self.headers.get(name, ())), "")
 
 
-def refusal(  # noqa: PLR0913 - the facts of one request and of this server
+def refusal(
     method: str,
     target: str,
     headers: Sequence[tuple[str, str]],
@@ -130,7 +139,7 @@ _WRONG_TYPE = Refusal(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "wrong_type", "A body h
 def _bad_path(asked: _Asked) -> Refusal | None:
     if _PATH.fullmatch(asked.path):
         return None
-    return Refusal(HTTPStatus.BAD_REQUEST, "bad_path", "The path is none of this server's: plain and absolute.")
+    return Refusal(HTTPStatus.BAD_REQUEST, "bad_path", "A path here is absolute and plain.")
 
 
 def _repeated_header(asked: _Asked) -> Refusal | None:
@@ -143,7 +152,7 @@ def _repeated_header(asked: _Asked) -> Refusal | None:
 def _foreign_host(asked: _Asked) -> Refusal | None:
     if asked.header("host").lower() in asked.hosts:
         return None
-    return Refusal(HTTPStatus.FORBIDDEN, "foreign_host", "This server answers under its own address only, with its port.")
+    return Refusal(HTTPStatus.FORBIDDEN, "foreign_host", "This server answers to its own address and port only.")
 
 
 def _foreign_origin(asked: _Asked) -> Refusal | None:

@@ -15,7 +15,7 @@ from journal.codec import Actor, Draft
 from orchestrator.actions import Act, Decision, Took, Wait
 from orchestrator.config import Config
 from orchestrator.deciding import attempting, idling, settling, stopping, working
-from orchestrator.deciding.situation import Situation, foresee
+from orchestrator.deciding.situation import Situation, foresee, soonest
 from orchestrator.world import World
 from projections.state import WorkspaceState
 
@@ -30,6 +30,7 @@ _RULES: Final[tuple[Rule, ...]] = (
     working.worker,
     settling.probe,
     stopping.end_supervision,
+    settling.shown_outcome,
     attempting.attempt,
     idling.idle,
 )
@@ -45,11 +46,12 @@ class DecisionLoopError(RuntimeError):
 def decide(state: WorkspaceState, world: World, now: Stamp, config: Config) -> Decision:
     """The one next action, or until when there is none. Reads nothing but its arguments."""
     situation = Situation(state, world, now, config)
+    decision: Decision | None = None
     for rule in _RULES:
         decision = rule(situation)
         if decision is not None:
-            return decision
-    return Wait()
+            break
+    return decision if isinstance(decision, Act) else soonest(decision, *settling.reminders(situation))
 
 
 def plan(state: WorkspaceState, world: World, now: Stamp, config: Config, actor: Actor) -> Decision:

@@ -13,11 +13,14 @@ if sys.platform == "linux":
 EVERYTHING: Final = "*"
 """In the names taken: the kernel lost count, or the folder went. Look at all of it."""
 
-_NOISE = re.compile(r"\..*\.tmp\..*|orchestrator\.log|supervisor-switch\.log|journal\.db-(?:wal|shm)")
+_NOISE = re.compile(
+    r"\..*\.tmp\..*|orchestrator\.log|supervisor-switch\.log|\.orchestrator\.lock"
+    r"|journal\.db(?:-wal|-shm)?|journal\.lock|journal-cache\.db.*"  # journal.head speaks for the journal
+)
 
 
 def is_noise(name: str) -> bool:
-    """Whether a file of `.metadata` changes without meaning: our temporary files, our logs, SQLite's by-files."""
+    """Whether a file of `.metadata` changes without meaning: temporary files, logs, kernel locks, SQLite's files."""
     return _NOISE.fullmatch(name) is not None
 
 

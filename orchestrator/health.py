@@ -1,7 +1,10 @@
 """Is it a ComfyUI, and is it ready: one `GET /system_stats`, judged."""
 
 import asyncio
+import errno
 import json
+import os
+import re
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
@@ -130,8 +133,7 @@ def _explained(error: Exception) -> str:
         case aiohttp.ClientConnectorDNSError():
             return "no such host"
         case aiohttp.ClientConnectorError():
-            cause = error.os_error
-            return "connection refused" if _is_refusal(cause) else f"no connection: {cause.strerror or cause}"
+            return _why_unconnected(error.os_error)
         case aiohttp.InvalidURL():
             return "not a URL"
         case aiohttp.ServerDisconnectedError() | aiohttp.ClientPayloadError() | ConnectionError():
@@ -142,6 +144,10 @@ def _explained(error: Exception) -> str:
             return f"probe failed: {type(error).__name__}"
 
 
-def _is_refusal(error: OSError) -> bool:
-    """Also for a name with several addresses, all of which refused."""
-    return isinstance(error, ConnectionRefusedError) or "Connect call failed" in str(error)
+def _why_unconnected(error: OSError) -> str:
+    """A name with several addresses gives one error without a number, whose text has those of all attempts."""
+    numbers = {error.errno} if error.errno else {int(text) for text in re.findall(r"\[Errno (\d+)\]", str(error))}
+    if numbers == {errno.ECONNREFUSED}:
+        return "connection refused"
+    reasons = ", ".join(os.strerror(number) for number in sorted(numbers)) or type(error).__name__
+    return f"no connection: {reasons}"

@@ -74,21 +74,27 @@ class Observer:
         """The facts for one decision on `state`."""
         inbox = tuple(self._resolved(item, state) for item in self._inbox.look(now))
         endpoint = endpoint_of(full_arguments(config, state.arguments), config.default_host, config.default_port)
+        processes = {p.spawn: self._process(p, state.journal_id) for p in state.processes.values()}
+        free = all(facts.presence is Presence.GONE and not facts.left_behind for facts in processes.values())
+        next_start = state.environment if free and state.job is None else ""
         return World(
             me=self._me,
             workspace=str(self._workspace.root),
             launcher=self._launcher,
             signal=self.holders.signal,
-            processes={p.spawn: self._process(p, state.journal_id) for p in state.processes.values()},
+            processes=processes,
             work=None if state.worker is None else self._workers.facts(state.worker),
             probe=self.holders.probe,
             probing=self.holders.probing,
-            port=self._port(state, endpoint),
+            port=_port(endpoint) if next_start or (free and _is_clearing(state)) else None,
             inbox=inbox,
             source=self._source(state, inbox, endpoint, now),
             foreign_lock=foreign_lock(self._workspace, now),
             startup_environment=self._startup_environment(state) if inbox else "",
-            environments={name: self._environment(name, state) for name in set(_names(state, inbox))},
+            environments={
+                name: self._environment(name, fingerprint=name == next_start or _needs_fingerprint(name, state))
+                for name in {*_names(state, inbox), next_start} - {""}
+            },
         )
 
     def _process(self, process: Process, journal_id: str) -> ChildFacts:
@@ -125,17 +131,6 @@ class Observer:
             return ChildFacts(Presence.ALIVE, found)
         return ChildFacts(Presence.PENDING if found == "pending" else Presence.ABSENT)
 
-    def _port(self, state: WorkspaceState, endpoint: Endpoint) -> PortFacts | None:
-        if state.job is None or state.job.stage is not Stage.CLEARING or state.processes:
-            return None
-        if can_bind(endpoint.host, endpoint.port):
-            return PortFacts(endpoint.port, free=True)
-        holders = port_holders(endpoint.port)
-        described = ", ".join(
-            f"pid {h.identity.pid} ({h.command or 'command unknown'})" for h in holders if h.identity is not None
-        )
-        return PortFacts(endpoint.port, free=False, holder=mask(described) or "a process that we may not look at")
-
     def _resolved(self, item: InboxItem, state: WorkspaceState) -> InboxItem:
         """The item without a pid that is dead, or ours: neither is a ComfyUI started by hand."""
         if item.pid is None:
@@ -169,13 +164,27 @@ class Observer:
     def _startup_environment(self, state: WorkspaceState) -> str:
         return state.startup.environment if state.startup is not None else read_startup_environment(self._workspace)
 
-    def _environment(self, name: str, state: WorkspaceState) -> EnvironmentFacts:
+    def _environment(self, name: str, *, fingerprint: bool) -> EnvironmentFacts:
         problem = self._workspace.environment_problem(name)
         if problem:
             return EnvironmentFacts(name, problem)
         paths = self._workspace.environment(name)
-        fingerprint = backend_for(paths).fingerprint(paths) if _needs_fingerprint(name, state) else ""
-        return EnvironmentFacts(name, "", fingerprint, str(paths.python), str(paths.comfyui))
+        content = backend_for(paths).fingerprint(paths) if fingerprint else ""
+        return EnvironmentFacts(name, "", content, str(paths.python), str(paths.comfyui))
+
+
+def _port(endpoint: Endpoint) -> PortFacts:
+    if can_bind(endpoint.host, endpoint.port):
+        return PortFacts(endpoint.port, free=True)
+    holders = port_holders(endpoint.port)
+    described = ", ".join(
+        f"pid {h.identity.pid} ({h.command or 'command unknown'})" for h in holders if h.identity is not None
+    )
+    return PortFacts(endpoint.port, free=False, holder=mask(described) or "a process that we may not look at")
+
+
+def _is_clearing(state: WorkspaceState) -> bool:
+    return state.job is not None and state.job.stage is Stage.CLEARING
 
 
 def foreign_lock(workspace: Workspace, now: Stamp) -> ForeignLock | None:

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from journal.clock import S
 from journal.masking import mask
@@ -125,7 +126,9 @@ class Performer:
     def _stranger(self, effect: Probe) -> str:
         """Who answered, if it was not the process that was asked for: a listener of its tree, or nobody's."""
         process = self._ledger.state.processes.get(effect.spawn)
-        if process is None or process.identity is None or owns_listener(tree(process.identity), effect.port):
+        if process is None or process.identity is None:
+            return ""
+        if owns_listener(tree(process.identity), effect.port, urlsplit(effect.url).hostname or ""):
             return ""
         holders = port_holders(effect.port)
         named = [f"pid {h.identity.pid} ({h.command})" for h in holders if h.identity is not None]

@@ -5,8 +5,9 @@ it imports without condition, and looks up each imported name where Python would
 executed. It is satisfied as soon as it can no longer be sure: after code that may change where modules are found, that
 installs packages, or that leaves. A wrong "no" would refuse a good environment; a wrong "yes" costs a roll-back.
 
-Standard library only, Python 3.9 and later. Nothing else of this project can be imported here.
+Standard library only, Python 3.9 and later: nothing else of this project can be imported here.
 """
+# ruff: noqa: E402, PTH100, PTH118, PTH120, PTH123, PTH207
 
 from __future__ import annotations
 
@@ -20,145 +21,88 @@ if __name__ == "__main__" and sys.path and os.path.realpath(sys.path[0]) == _HER
 import ast
 import contextlib
 import gc
+import glob
 import json
 import re
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from importlib.machinery import ModuleSpec, PathFinder
 
 # Python 3.9 has no list of them: there, a local module of such a name is looked into.
 _STANDARD = frozenset(getattr(sys, "stdlib_module_names", sys.builtin_module_names))
-_SEARCH = frozenset({"path", "modules", "meta_path", "path_hooks"})  # of sys: what decides where modules are found
-_READING_METHODS = frozenset({"get", "keys", "values", "items", "copy", "index", "count"})
-_READING_CALLS = frozenset({"len", "list", "tuple", "set", "sorted", "str", "repr", "print", "any", "all"})
-_LEAVING_CALLS = frozenset({"exit", "_exit", "quit", "abort"})
-_RUNNING_CALLS = frozenset({"run_path", "run_module", "__import__", "import_module"})
-_BUILTIN_RUNNING_CALLS = frozenset({"exec", "eval"})
-_SUSPECT = re.compile(  # what the text of every module that `unsettles` must hold: spares most files the closer look
-    rb"\bsys\s*\.\s*(path|modules|meta_path)|\bfrom\s+(sys|site)\b|(?<![.\w])(exec|eval)\s*\(|\bexec[vl]|exec_module"
-    rb"|run_path|run_module|__import__|import_module|subprocess|popen|\bsystem\b|\b(site|pip|runpy)\s*\."
-)
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 _IMPORTS = (ast.Import, ast.ImportFrom)
-_MAIN_GUARD = ast.dump(ast.parse("__name__ == '__main__'", mode="eval").body)
-_PATH_FUNCTIONS: dict[str, Callable[..., str]] = {
-    "abspath": os.path.abspath,
-    "dirname": os.path.dirname,
-    "join": os.path.join,
-    "normpath": os.path.normpath,
-    "realpath": os.path.realpath,
-}
+
+# The following match Python as `ast.unparse` writes it, but for the first: bytes of a file, to spare most of it that.
+_SUSPECT = re.compile(
+    rb"\bsys\b|\b(site|pip|runpy|os)\s*\.\s*\w+\s*\(|\bfrom\s+(site|pip)\b|\b(exec|eval)\b|run_path|run_module|__import__"
+    rb"|import_module|exec_module|\bsubprocess\b|\bPopen\b"
+)
+_UNSETTLING = re.compile(
+    r"\bsys\.(path|modules|meta_path|path_hooks)\b|\bfrom sys import .*\b(path|modules|meta_path|path_hooks)\b"
+    r"|(?<![.\w])(exec|eval)\(|\bos\.exec\w+\(|\b(run_path|run_module|__import__|import_module)\("
+    r"|\b(site|pip|runpy)\.\w+\(|\bfrom (site|pip) import"
+)
+_ONLY_READS = re.compile(
+    r"\bin sys\.(path|modules)\b|\b(len|list|tuple|set|sorted|str|print)\(sys\.(path|modules)\)"
+    r"|\bsys\.(path|modules)\.(get|keys|values|items|copy|index|count)\("
+    r"|\bsys\.(path|modules)\[[^][]*\](?! *[-+|]?=[^=])"
+)
+_RUNS_A_PROGRAM = re.compile(r"\bsubprocess\.|\bos\.(system|popen)\(|\bPopen\(")
+_INSTALLS = re.compile(r"pip|install")
+_ADDS_A_FOLDER = re.compile(
+    r"sys\.path\.(?:append\(|insert\((?P<index>\d+), )"
+    r"(?P<join>os\.path\.join\()?os\.path\.dirname\(os\.path\.(?:abspath|realpath)\(__file__\)\)"
+    r"(?(join), '(?P<below>[^'\\]+)'\))\)"
+)
+_LEAVES = re.compile(r"raise\b|((sys|os)\.)?(exit|_exit|quit|abort)\(")
 
 
-class Problem(Exception):
+class Problem(Exception):  # noqa: N818 -- the answer
     """ComfyUI would not get through."""
 
 
-class Unsure(Exception):
+class Unsure(Exception):  # noqa: N818 -- the other one
     """From here on nothing can be said."""
 
 
-def _last_name(node: ast.AST | None) -> str:
-    """`c` of `a.b.c`, and of `c`; "" for anything else."""
-    return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
-
-
-def _first_name(node: ast.AST) -> str:
-    """`a` of `a.b.c`."""
-    while isinstance(node, ast.Attribute):
-        node = node.value
-    return _last_name(node)
+def unsettles(code: str) -> bool:
+    """Whether executing `code`, all functions defined in it included, may change where modules are found."""
+    if _UNSETTLING.search(_ONLY_READS.sub("", code)):
+        return True
+    return _RUNS_A_PROGRAM.search(code) is not None and _INSTALLS.search(code) is not None
 
 
 def _called(tree: ast.AST) -> set[str]:
-    return {_last_name(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+    """Names of the functions and methods that are called anywhere in `tree`."""
+    functions = [node.func for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    return {str(getattr(function, "id", getattr(function, "attr", ""))) for function in functions}
 
 
-def _is_search(node: ast.AST) -> bool:
-    return isinstance(node, ast.Attribute) and node.attr in _SEARCH and _last_name(node.value) in {"sys"}
-
-
-def _only_reads(parent: ast.AST | None, grandparent: ast.AST | None) -> bool:
-    """Whether an expression leaves `sys.path` or its like, which is part of it, as it is."""
-    if isinstance(parent, ast.Subscript):
-        return isinstance(parent.ctx, ast.Load)
-    if isinstance(parent, ast.Attribute):
-        return parent.attr in _READING_METHODS and isinstance(grandparent, ast.Call)
-    if isinstance(parent, ast.Call):
-        return _last_name(parent.func) in _READING_CALLS
-    return isinstance(parent, (ast.Compare, ast.For, ast.comprehension, ast.FormattedValue))
-
-
-def _call_unsettles(call: ast.Call) -> bool:
-    name, root = _last_name(call.func), _first_name(call.func)
-    if isinstance(call.func, ast.Name) and name in _BUILTIN_RUNNING_CALLS:
-        return True
-    if name in _RUNNING_CALLS or name.startswith(("execv", "execl")) or root in {"site", "pip", "runpy"}:
-        return True
-    if root == "subprocess" or name in {"system", "popen", "Popen"}:
-        constants = [node.value for node in ast.walk(call) if isinstance(node, ast.Constant)]
-        return any(isinstance(word, str) and ("pip" in word or "install" in word) for word in constants)
-    return False
-
-
-def unsettles(tree: ast.AST) -> bool:
-    """Whether executing `tree`, all functions defined in it included, may change where modules are found."""
-    parents = {child: node for node in ast.walk(tree) for child in ast.iter_child_nodes(node)}
+def _names_in(tree: ast.AST) -> Iterator[str]:
+    """Every name in the code of a module: what it may bind, and more."""
     for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and _call_unsettles(node):
-            return True
-        parent = parents.get(node)
-        if _is_search(node) and not _only_reads(parent, None if parent is None else parents.get(parent)):
-            return True
-        if isinstance(node, ast.ImportFrom) and node.module in {"sys", "site"}:
-            if node.module == "site" or any(alias.name in _SEARCH for alias in node.names):
-                return True
-    return False
+        yield from (str(getattr(node, field, "")).partition(".")[0] for field in ("name", "asname", "id"))
 
 
-def _leaves(node: ast.AST) -> bool:
-    """Whether nothing after this statement is executed. Leaving on a condition does not count: what left does not serve."""
-    call = node.value if isinstance(node, ast.Expr) else None
-    return isinstance(node, ast.Raise) or (isinstance(call, ast.Call) and _last_name(call.func) in _LEAVING_CALLS)
-
-
-def unsettling_names(body: list[ast.stmt], *, nodes_unsettle: bool) -> set[str]:
-    """Functions and classes of a module that unsettle when they are called, directly or through each other.
-
-    `nodes_unsettle`: so does running custom nodes' code, in the way ComfyUI does it.
-    """
-    definitions = [node for node in body if isinstance(node, _DEFINITIONS)]
-    found = {node.name for node in definitions if unsettles(node) or (nodes_unsettle and "exec_module" in _called(node))}
-    more = found
-    while more:
-        more = {node.name for node in definitions if node.name not in found and _called(node) & found}
-        found |= more
-    return found
-
-
-def has_prestartup_script(root: str) -> bool:
-    """Whether a custom node has a script that ComfyUI runs before most of its imports; some install packages."""
-    nodes = os.path.join(root, "custom_nodes")
-    names = os.listdir(nodes) if os.path.isdir(nodes) else []
-    scripts = [os.path.join(nodes, name, "prestartup_script.py") for name in names if not name.endswith(".disabled")]
-    return any(map(os.path.isfile, scripts))
-
-
-def _without_main_guard(node: ast.stmt) -> list[ast.stmt]:
-    """What stands under `if __name__ == "__main__"`: in main.py it is executed like all the rest."""
-    return node.body if isinstance(node, ast.If) and ast.dump(node.test) == _MAIN_GUARD else [node]
-
-
-def executed_parts(statement: ast.stmt) -> Iterator[ast.AST]:
-    """What of a statement is executed when it is reached: of a definition its decorators, of a class its body too."""
+def executed_parts(statement: ast.stmt, *, is_main: bool = False) -> Iterator[ast.stmt | ast.expr]:
+    """What is executed when `statement` is reached: of a definition its decorators, of a class its body too."""
     if isinstance(statement, _DEFINITIONS):
         yield from statement.decorator_list
         for child in statement.body if isinstance(statement, ast.ClassDef) else []:
             yield from executed_parts(child)
-    elif isinstance(statement, ast.If) and _last_name(statement.test) == "TYPE_CHECKING":
+    elif isinstance(statement, ast.If) and is_main and ast.unparse(statement.test) == "__name__ == '__main__'":
+        yield from statement.body
+    elif isinstance(statement, ast.If) and ast.unparse(statement.test).endswith("TYPE_CHECKING"):
         yield from statement.orelse
     else:
         yield statement
+
+
+def has_prestartup_script(root: str) -> bool:
+    """Whether a custom node has a script that ComfyUI runs before most of its imports; some install packages."""
+    scripts = glob.iglob(os.path.join(glob.escape(root), "custom_nodes", "*", "prestartup_script.py"))
+    return any(not os.path.dirname(script).endswith(".disabled") for script in scripts)
 
 
 class Source:
@@ -173,69 +117,61 @@ class Source:
                 content = file.read()
             self.tree = ast.parse(content, path)
         except SyntaxError as exc:
-            raise Problem(f"{self.where(exc.lineno)}: {exc.msg} ({type(exc).__name__})") from exc
+            raise Problem(f"{self._shown}:{exc.lineno or 1}: {exc.msg} ({type(exc).__name__})") from exc
         except OSError as exc:
-            raise Problem(f"{self.where(1)}: cannot be read: {exc.strerror}") from exc
-        self.suspect = _SUSPECT.search(content) is not None
+            raise Problem(f"{self._shown} cannot be read: {exc.strerror}") from exc
+        self._lines = content.splitlines() if _SUSPECT.search(content) else []
 
-    def where(self, line: int | None) -> str:
-        """`file:line`, relative to ComfyUI's folder."""
-        return f"{self._shown}:{line or 1}"
+    def where(self, node: ast.stmt | ast.expr) -> str:
+        """`file:line`, the file relative to ComfyUI's folder."""
+        return f"{self._shown}:{node.lineno}"
 
-    def added_folder(self, statement: ast.AST) -> tuple[int, str] | None:
-        """(index, folder) of `sys.path.insert(index, folder)`, index -1 for `append`; None when it cannot be told."""
-        call = statement.value if isinstance(statement, ast.Expr) else None
-        if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Attribute) or call.keywords:
-            return None
-        if not _is_search(call.func.value) or _last_name(call.func.value) != "path":
-            return None
-        folder = self._text(call.args[-1]) if call.args else None
-        constants = [node.value for node in call.args[:-1] if isinstance(node, ast.Constant)]
-        index = constants[0] if constants else -1
-        known = (call.func.attr, len(call.args), len(constants)) in {("append", 1, 0), ("insert", 2, 1)}
-        return (index, folder) if known and folder is not None and isinstance(index, int) else None
+    def suspect_code(self, node: ast.stmt | ast.expr) -> str:
+        """The code of `node`, if `unsettles` may have anything to say to it; else ""."""
+        lines = self._lines[node.lineno - 1 : node.end_lineno]
+        return ast.unparse(node) if any(map(_SUSPECT.search, lines)) else ""
 
-    def _text(self, node: ast.expr) -> str | None:
-        """What file paths are usually made of, worked out without executing anything."""
-        if isinstance(node, ast.Constant):
-            return node.value if isinstance(node.value, str) else None
-        if isinstance(node, ast.Name):
-            return self.path if node.id == "__file__" else None
-        if not isinstance(node, ast.Call) or node.keywords or _first_name(node.func) not in {"os", "path"}:
+    def unsettling_names(self, *, nodes_unsettle: bool) -> set[str]:
+        """Functions and classes of this module that unsettle when they are called, directly or through each other.
+
+        `nodes_unsettle`: so does running custom nodes' code, in the way ComfyUI does it.
+        """
+        definitions = [node for node in self.tree.body if isinstance(node, _DEFINITIONS)]
+        codes = {node.name: self.suspect_code(node) for node in definitions}
+        more = {name for name, code in codes.items() if unsettles(code) or (nodes_unsettle and ".exec_module(" in code)}
+        found = set(more)
+        while more:
+            more = {node.name for node in definitions if node.name not in found and _called(node) & found}
+            found |= more
+        return found
+
+    def added_folder(self, code: str) -> tuple[int | None, str] | None:
+        """(index, folder) of a simple `sys.path.insert(index, folder)`, index None for `append`; None for all else."""
+        match = _ADDS_A_FOLDER.fullmatch(code)
+        if match is None:
             return None
-        function = _PATH_FUNCTIONS.get(_last_name(node.func))
-        known = [text for text in map(self._text, node.args) if text is not None]
-        return function(*known) if function is not None and len(known) == len(node.args) > 0 else None
+        folder = os.path.join(os.path.dirname(os.path.realpath(self.path)), match["below"] or "")
+        return None if match["index"] is None else int(match["index"]), folder
 
 
 class Module:
-    """What a looked-up name turned out to be. `folders`: where a local package has its submodules; None for all else."""
+    """What a name turned out to be: a local package, with its `folders` and the `names` in its code, or another."""
 
-    def __init__(self) -> None:
-        self.folders: list[str] | None = None
-        self.names: set[str] = set()
-
-    def learn(self, tree: ast.Module) -> None:
-        """Remember every name in the package's own code."""
-        for node in ast.walk(tree):
-            if isinstance(node, _DEFINITIONS):
-                self.names.add(node.name)
-            elif isinstance(node, ast.Name):
-                self.names.add(node.id)
-            elif isinstance(node, ast.alias):
-                self.names.add((node.asname or node.name).partition(".")[0])
+    folders: list[str] | None = None
+    names: frozenset[str] = frozenset()
 
 
 class Walk:
-    """The imports of one ComfyUI, in the order of their execution. `search` is what its sys.path holds after its folder."""
+    """The imports of one ComfyUI, in the order of their execution. `search` is its sys.path without its own folder."""
 
     def __init__(self, main: str, search: list[str]) -> None:
         self._main = main
         self._root = os.path.dirname(main)
         self._search = [self._root, *search]
         self._modules: dict[str, Module] = {}
+        self._perhaps: dict[str, Module] | None = None  # imported only under a condition; None: we are under none
+        self._perhaps_before: dict[str, Module] = {}
         self._unsettling: set[str] = set()
-        self._certain = True
 
     def run(self) -> None:
         """Raises Problem for the first import that would fail, Unsure where nothing more can be said."""
@@ -243,82 +179,73 @@ class Walk:
 
     def _execute_file(self, path: str, package: str, module: Module) -> None:
         source = Source(path, self._root, package)
-        body = source.tree.body
-        if path == self._main:
-            body = [inner for node in body for inner in _without_main_guard(node)]
         if module.folders is not None:
-            module.learn(source.tree)
-        if source.suspect:
-            nodes_unsettle = path == self._main and has_prestartup_script(self._root)
-            self._unsettling |= unsettling_names(body, nodes_unsettle=nodes_unsettle)
-        for statement in body:
-            if isinstance(statement, _IMPORTS):
-                self._import(statement, source)
-            else:
-                for part in executed_parts(statement):
-                    self._execute(part, source)
+            module.names = frozenset(_names_in(source.tree))
+        is_main = path == self._main
+        self._unsettling |= source.unsettling_names(nodes_unsettle=is_main and has_prestartup_script(self._root))
+        for statement in source.tree.body:
+            for part in executed_parts(statement, is_main=is_main):
+                self._execute(part, source)
 
-    def _execute(self, part: ast.AST, source: Source) -> None:
-        added = source.added_folder(part)
-        if added is not None and self._certain:
+    def _execute(self, part: ast.stmt | ast.expr, source: Source) -> None:
+        code = source.suspect_code(part)
+        added = source.added_folder(code)
+        if added is not None and self._perhaps is None:
             index, folder = added
-            self._search.insert(len(self._search) if index == -1 else index, folder)
+            self._search.insert(len(self._search) if index is None else index, folder)
             return
-        if (
-            _leaves(part)
-            or (source.suspect and unsettles(part))
-            or (self._unsettling and _called(part) & self._unsettling)
-        ):
-            raise Unsure(source.where(getattr(part, "lineno", 1)))
-        for node in ast.walk(part) if isinstance(part, ast.stmt) else []:
-            if isinstance(node, _IMPORTS):
-                self._perhaps_import(node, source)
+        if unsettles(code) or (self._unsettling and _called(part) & self._unsettling) or _leaves(part):
+            raise Unsure(source.where(part))
+        if isinstance(part, _IMPORTS):
+            self._import(part, source)
+        elif hasattr(part, "body"):
+            for node in ast.walk(part):
+                if isinstance(node, _IMPORTS):
+                    self._perhaps_import(node, source)
 
     def _perhaps_import(self, node: ast.Import | ast.ImportFrom, source: Source) -> None:
-        """An import under a condition: that it fails is no problem, what it does to the search may be."""
-        modules, certain = dict(self._modules), self._certain
-        self._certain = False
+        """An import under a condition: that it fails is no problem, but what it does to the search may be."""
+        outside, self._perhaps = self._perhaps, self._perhaps_before
         with contextlib.suppress(Problem):
             self._import(node, source)
-        self._modules, self._certain = modules, certain
+        self._perhaps = outside
 
     def _import(self, node: ast.Import | ast.ImportFrom, source: Source) -> None:
-        where = source.where(node.lineno)
-        if source.suspect and unsettles(node):
-            raise Unsure(where)
+        where = source.where(node)
         if isinstance(node, ast.Import):
             for alias in node.names:
                 self._load(alias.name, where)
             return
-        package = source.package.split(".") if source.package else []
-        if node.level > len(package):
+        around = [part for part in source.package.split(".") if part]
+        if node.level > len(around):
             raise Unsure(where)
-        base = ".".join(
-            [*(package[: len(package) - node.level + 1] if node.level else []), *filter(None, [node.module])]
-        )
-        module = self._load(base, where)
-        for alias in node.names if module.folders is not None else []:
+        base = ".".join(around[: len(around) + 1 - node.level] if node.level else [])
+        name = ".".join(filter(None, [base, node.module]))
+        package = self._load(name, where)
+        for alias in node.names if package.folders is not None else []:
             # A name that the package's own code knows may be anything; else it is a submodule, if there is one.
-            if not module.names & {alias.name, "*", "__getattr__"} and PathFinder.find_spec(alias.name, module.folders):
-                self._load(f"{base}.{alias.name}", where)
+            submodule = PathFinder.find_spec(alias.name, package.folders)
+            if submodule is not None and not package.names & {alias.name, "*", "__getattr__"}:
+                self._load(f"{name}.{alias.name}", where)
 
     def _load(self, dotted: str, where: str) -> Module:
-        """Import `dotted` and the packages around it. Of a package that is not local only the top is looked up."""
+        """Import `dotted` with the packages around it. Of a package that is not local only the top is looked up."""
         name, module = "", None
         for part in dotted.split("."):
             if module is not None and module.folders is None:
                 break
             name = f"{name}.{part}" if name else part
-            module = self._modules.get(name) or self._find(name, part, module, where)
+            known = self._modules.get(name) or (self._perhaps or {}).get(name)
+            module = known or self._find(name, part, module, where)
         return module or Module()
 
     def _find(self, name: str, part: str, package: Module | None, where: str) -> Module:
         spec = find_top(part, self._search) if package is None else PathFinder.find_spec(part, package.folders)
         if spec is None:
-            if package is not None and "__path__" in package.names:
-                raise Unsure(where)
-            raise Problem(f"{where}: No module named {name!r}")
-        module = self._modules[name] = Module()
+            moves = package is not None and "__path__" in package.names
+            raise Unsure(where) if moves else Problem(f"{where}: No module named {name!r}")
+        module = Module()
+        (self._modules if self._perhaps is None else self._perhaps)[name] = module
         file = spec.origin if spec.has_location and spec.origin else ""
         folders = None if spec.submodule_search_locations is None else list(spec.submodule_search_locations)
         if (package is not None or part not in _STANDARD) and self._are_local([file] if file else folders or []):
@@ -328,8 +255,14 @@ class Walk:
         return module
 
     def _are_local(self, places: list[str]) -> bool:
-        relative = [os.path.relpath(os.path.realpath(place), os.path.realpath(self._root)) for place in places]
+        root = os.path.realpath(self._root)
+        relative = [os.path.relpath(os.path.realpath(place), root) for place in places]
         return bool(places) and not any(place.startswith("..") or "-packages" in place for place in relative)
+
+
+def _leaves(part: ast.stmt | ast.expr) -> bool:
+    """Whether nothing after it is executed. Leaving on a condition does not count: what has left does not serve."""
+    return isinstance(part, (ast.Raise, ast.Expr)) and _LEAVES.match(ast.unparse(part)) is not None
 
 
 def find_top(name: str, search: list[str]) -> ModuleSpec | None:
@@ -337,7 +270,7 @@ def find_top(name: str, search: list[str]) -> ModuleSpec | None:
     for finder in sys.meta_path:
         try:
             spec = finder.find_spec(name, search if finder is PathFinder else None)
-        except Exception:  # somebody else's finder, as editable installs have them: taken as a yes
+        except Exception:  # noqa: BLE001 -- somebody else's finder, as editable installs have them: taken as a yes
             return ModuleSpec(name, None)
         if spec is not None:
             return spec
@@ -352,13 +285,13 @@ def examine(main: str, search: list[str]) -> tuple[str, str]:
         return str(exc), ""
     except Unsure as exc:
         return "", f"not sure after {exc}"
-    except Exception as exc:  # a fault of ours must not refuse a good environment
+    except Exception as exc:  # noqa: BLE001 -- a fault of ours must not refuse a good environment
         return "", f"not checked: {type(exc).__name__}: {exc}"
     return "", ""
 
 
 if __name__ == "__main__":
-    gc.disable()  # syntax trees are many objects and no cycles: a third of the time
+    gc.disable()  # syntax trees are many objects without cycles: saves a third of the time
     warnings.simplefilter("ignore")
     folder = os.path.abspath(sys.argv[1])
     os.chdir(folder)

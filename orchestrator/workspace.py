@@ -68,6 +68,11 @@ class EnvironmentPaths:
     root: Path
 
     @property
+    def metadata(self) -> Path:
+        """The folder of its workspace that holds journal and logs."""
+        return self.root.parent.parent / ".metadata"
+
+    @property
     def comfyui(self) -> Path:
         """ComfyUI's folder, also its working directory."""
         return self.root / "ComfyUI"

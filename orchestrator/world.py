@@ -52,7 +52,7 @@ class WorkFacts:
 
 @attrs.frozen
 class ProbeFacts:
-    """The result of one probe that no event tells of yet. `stranger` describes who answered in place of the process probed."""
+    """The result of one probe that no event tells of yet. `stranger`: who answered in place of the process probed."""
 
     spawn: int
     ok: bool
@@ -84,7 +84,10 @@ class AskKind(StrEnum):
 
 @attrs.frozen
 class InboxItem:
-    """A foreign file. `content` is its text, or for a rejected one its bytes in base64; `problem` says why it was rejected."""
+    """A foreign file. `content` is its text, or for a rejected one its bytes in base64; `problem`: why it was rejected.
+
+    `pid` is that of a living process that is not ours, or None.
+    """
 
     name: str
     key: str
@@ -102,11 +105,14 @@ class InboxItem:
 
 @attrs.frozen
 class EnvironmentFacts:
-    """One environment on disk. `problem` is "" when it is there; `fingerprint` "" when it was not asked for or cannot be told."""
+    """One environment on disk. `problem` is "" when it is there.
+
+    `fingerprint` is None when nobody looked, "" when it cannot be told.
+    """
 
     name: str
     problem: str
-    fingerprint: str = ""
+    fingerprint: str | None = None
     python: str = ""
     working_directory: str = ""
 
@@ -142,7 +148,16 @@ class World:
     foreign_lock: ForeignLock | None = None
     startup_environment: str = ""
     environments: Mapping[str, EnvironmentFacts] = attrs.Factory(dict)
-    manual_is_alive: bool = False
+
+    @property
+    def next_item(self) -> InboxItem | None:
+        """The first foreign file that nobody is still writing."""
+        return next((item for item in self.inbox if item.kind is not AskKind.UNFINISHED), None)
+
+    @property
+    def has_unfinished_item(self) -> bool:
+        """Whether a foreign file is still being written: what it will ask for is not known yet."""
+        return any(item.kind is AskKind.UNFINISHED for item in self.inbox)
 
     def without(self, took: frozenset[Took]) -> "World":
         """The world after an action has used up part of it."""
@@ -152,7 +167,7 @@ class World:
         if Took.PROBE in took:
             changes["probe"] = None
         if Took.INBOX in took:
-            changes["inbox"] = self.inbox[1:]
+            changes["inbox"] = tuple(item for item in self.inbox if item is not self.next_item)
         if Took.WORKER in took:
             changes["work"] = None
         return attrs.evolve(self, **changes) if changes else self  # type: ignore[arg-type]

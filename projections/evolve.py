@@ -26,7 +26,6 @@ _HANDLERS: Final[dict[type[Event], Handler]] = {
 SILENT: Final = frozenset(
     {
         "spawn.requested",
-        "file.rejected",
         "file.drifted",
         "lock.broken",
         "health.failed",
@@ -74,7 +73,7 @@ def _move_job(state: WorkspaceState, recorded: Recorded) -> WorkspaceState:
         and (job is None or job.spawn != spawn)
     ):
         return state
-    if isinstance(event, ProcessExited) and not evolve_processes.is_restart_of_job(state, event):
+    if isinstance(event, ProcessExited) and not evolve_processes.is_start_to_repeat(state, event):
         return state
     if job is None:
         stage = "no job"

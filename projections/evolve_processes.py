@@ -29,6 +29,7 @@ from journal.events import (
 )
 from journal.identity import Identity
 from projections.state import (
+    STARTS_KEPT,
     Job,
     LastExit,
     OutcomeState,
@@ -41,6 +42,9 @@ from projections.state import (
     WorkspaceState,
 )
 from projections.switching import IllegalEventError
+
+ENDED_WELL: Final = frozenset({0, 42, 43})
+"""Exit codes after which an unchanged environment need not be synced again."""
 
 
 def _known(state: WorkspaceState, spawn: int, recorded: Recorded) -> Process:
@@ -58,11 +62,14 @@ def _owner(state: WorkspaceState, recorded: Recorded) -> Identity:
     return state.orchestrator or recorded.actor.identity
 
 
-def is_restart_of_job(state: WorkspaceState, event: ProcessExited) -> bool:
-    """Whether this exit with 42 is the job's own start asking to be started again (before it was healthy)."""
+def is_start_to_repeat(state: WorkspaceState, event: ProcessExited) -> bool:
+    """Whether the job's own start ended before it was healthy, and through no fault of its own.
+
+    It asked to be started again (42), or we ended it ourselves: by a shutdown that was withdrawn, or with the machine.
+    """
     process, job = state.processes.get(event.spawn), state.job
     return (
-        event.cause is ExitCause.RESTART
+        event.cause in {ExitCause.RESTART, ExitCause.STOPPED}
         and job is not None
         and job.spawn == event.spawn
         and not job.is_given_up
@@ -108,7 +115,23 @@ def _spawn_failed(state: WorkspaceState, event: ProcessSpawnFailed, recorded: Re
 def _adopted(state: WorkspaceState, event: ProcessAdopted, recorded: Recorded) -> WorkspaceState:
     process = _known(state, event.spawn, recorded)
     since = recorded.at if process.confirmed is None else process.since
-    return _put(state, attrs.evolve(process, owner=_owner(state, recorded), since=since, successes=0, last_probe=None))
+    return _put(
+        state,
+        attrs.evolve(
+            process,
+            owner=_owner(state, recorded),
+            since=since,
+            successes=0,
+            last_probe=None,
+            last_probe_ok=False,
+            stopping=None if process.stopping is None else _one_rung_down(process.stopping),
+        ),
+    )
+
+
+def _one_rung_down(stopping: Stopping) -> Stopping:
+    """The last signal may have been journaled and never sent: it is due again."""
+    return attrs.evolve(stopping, rung=max(-1, stopping.rung - 1))
 
 
 def _stop_asked(state: WorkspaceState, event: ProcessStopAsked, recorded: Recorded) -> WorkspaceState:
@@ -125,16 +148,29 @@ def _signalled(state: WorkspaceState, event: ProcessSignalled, recorded: Recorde
     return _put(state, attrs.evolve(process, stopping=stopping))
 
 
+def _repeated(state: WorkspaceState, event: ProcessExited, recorded: Recorded) -> WorkspaceState:
+    """With the job ready for another start, where this exit was no verdict on it. A plain one counts for the breaker."""
+    job = state.job
+    if job is None or not is_start_to_repeat(state, event):
+        return state
+    if event.cause is ExitCause.STOPPED:
+        return attrs.evolve(state, job=attrs.evolve(job, spawn=None))
+    starts = state.starts if job.is_switch else (*state.starts, recorded.at)[-STARTS_KEPT:]
+    return attrs.evolve(state, job=attrs.evolve(job, spawn=None, restarts=job.restarts + 1), starts=starts)
+
+
+def _settled(state: WorkspaceState, process: Process, event: ProcessExited) -> dict[str, str]:
+    """Contents with which an environment last ended well: by itself or asked to, and after it had been healthy."""
+    settled = {name: known for name, known in state.settled.items() if name != process.environment}
+    well = process.confirmed is not None and event.cause is not ExitCause.CRASH and event.code in ENDED_WELL
+    return settled | {process.environment: process.fingerprint} if well and process.fingerprint else settled
+
+
 def _exited(state: WorkspaceState, event: ProcessExited, recorded: Recorded) -> WorkspaceState:
     process = _known(state, event.spawn, recorded)
-    if is_restart_of_job(state, event) and state.job is not None:
-        state = attrs.evolve(state, job=attrs.evolve(state.job, restarts=state.job.restarts + 1, spawn=None))
-    ended_well = process.confirmed is not None and event.cause is not ExitCause.CRASH and process.fingerprint
-    settled = {name: known for name, known in state.settled.items() if name != process.environment}
-    if ended_well:
-        settled[process.environment] = process.fingerprint
+    state = attrs.evolve(_repeated(state, event, recorded), settled=_settled(state, process, event))
     if state.main != event.spawn:
-        return attrs.evolve(_without(state, event.spawn), settled=settled)
+        return _without(state, event.spawn)
     last_exit = LastExit(
         spawn=event.spawn,
         environment=process.environment,
@@ -148,13 +184,12 @@ def _exited(state: WorkspaceState, event: ProcessExited, recorded: Recorded) -> 
     crashed = event.cause is ExitCause.CRASH
     state = attrs.evolve(
         _without(state, event.spawn),
-        settled=settled,
         last_exit=last_exit,
         probation=state.probation if crashed else None,
     )
     if not crashed or state.job is not None:
         return state
-    trouble = Trouble(describe_exit(event), process.environment, recorded.at)
+    trouble = Trouble(describe_exit(event), process.environment, "crash", recorded.at)
     return attrs.evolve(state, crashes=state.crashes + 1, trouble=trouble)
 
 

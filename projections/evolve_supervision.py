@@ -9,6 +9,7 @@ from journal.events import (
     AbortRequested,
     ControlListening,
     FileIngested,
+    FileRejected,
     JournalCreated,
     OrchestratorLost,
     OrchestratorStarted,
@@ -51,13 +52,14 @@ def _started(state: WorkspaceState, event: OrchestratorStarted, recorded: Record
         orchestrator=event.identity,
         orchestrator_since=recorded.at,
         control=None,
-        goal=Goal.SERVE,
-        urgent=False,
-        aborted_for=None,
         environment=state.environment if busy or not event.environment else event.environment,
         arguments=state.arguments if event.arguments is None else event.arguments,
     )
-    return _forgiven(state) if event.manual else state
+    if event.manual:
+        state = _forgiven(state)
+    if event.manual or state.goal is Goal.IDLE:
+        return attrs.evolve(state, goal=Goal.SERVE, urgent=False, aborted_for=None)
+    return state
 
 
 def _forgiven(state: WorkspaceState) -> WorkspaceState:
@@ -69,7 +71,7 @@ def _stopped(state: WorkspaceState, event: OrchestratorStopped, recorded: Record
     if state.job is not None and state.job.is_switch:
         raise IllegalEventError(f"switch {state.job.job} open", event.stored_name, recorded.seq)
     return attrs.evolve(
-        hide_success(state),
+        state,
         orchestrator=None,
         orchestrator_since=None,
         control=None,
@@ -107,10 +109,12 @@ def _shutdown_requested(state: WorkspaceState, event: ShutdownRequested, _: Reco
 
 
 def _abort_requested(state: WorkspaceState, event: AbortRequested, _: Recorded) -> WorkspaceState:
+    job = state.job
+    if job is None or not job.is_switch:
+        return state
     if event.manual_pid is not None:
         return attrs.evolve(state, goal=Goal.STOP, aborted_for=event.manual_pid)
-    job = state.job
-    if job is None or not job.is_switch or job.verdict or job.rolling_back:
+    if job.verdict or job.rolling_back:
         return state
     error = f"aborted by {event.origin}" + (f": {event.reason}" if event.reason else "")
     return attrs.evolve(state, job=attrs.evolve(job, verdict=Verdict.ABORTED, error=error))
@@ -139,7 +143,7 @@ def _start_failed(state: WorkspaceState, event: StartFailed, recorded: Recorded)
         stage = "no plain start open"
         raise IllegalEventError(stage, event.stored_name, recorded.seq)
     dirty = state.dirty | {event.environment} if event.reason == "sync" else state.dirty
-    trouble = Trouble(event.error, event.environment, recorded.at)
+    trouble = Trouble(event.error, event.environment, event.reason, recorded.at)
     return attrs.evolve(state, job=None, main=None, crashes=state.crashes + 1, dirty=dirty, trouble=trouble)
 
 
@@ -151,7 +155,7 @@ def _calm(state: WorkspaceState, _event: SupervisionCalm, _: Recorded) -> Worksp
     return attrs.evolve(state, crashes=0, starts=(), recovered=False)
 
 
-def _ingested(state: WorkspaceState, event: FileIngested, _: Recorded) -> WorkspaceState:
+def _taken_in(state: WorkspaceState, event: FileIngested | FileRejected, _: Recorded) -> WorkspaceState:
     key = inbox_key(event.name, event.sha256, event.mtime_ns, event.inode)
     return attrs.evolve(state, inbox_keys=(*state.inbox_keys, key)[-INBOX_KEYS_KEPT:])
 
@@ -183,5 +187,6 @@ HANDLERS: Final[dict[Any, Any]] = {
     StartFailed: _start_failed,
     SupervisionParked: _parked,
     SupervisionCalm: _calm,
-    FileIngested: _ingested,
+    FileIngested: _taken_in,
+    FileRejected: _taken_in,
 }

@@ -59,7 +59,7 @@ def _requested(state: WorkspaceState, event: SwitchRequested, recorded: Recorded
     return attrs.evolve(
         state,
         job=job,
-        environment=state.environment or event.source,
+        environment=state.serving or event.source or state.environment,
         outcome=None,
         parked=None,
         trouble=None,

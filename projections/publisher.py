@@ -43,7 +43,7 @@ def is_ours(content: bytes) -> bool:
     """Whether these bytes are a request or lock that we published: ours carry a `switch_id`."""
     try:
         document = json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     return isinstance(document, dict) and isinstance(document.get("switch_id"), int)
 

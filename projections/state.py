@@ -17,8 +17,8 @@ from projections.switching import PUBLIC_STAGE, Stage
 
 SWITCHES_KEPT = 20
 """Switches that the state remembers the outcome of."""
-STARTS_KEPT = 8
-"""Starts that nobody asked for which the breaker looks back on."""
+STARTS_KEPT = 7
+"""Starts that nobody asked for which the breaker looks back on: with one that was asked for, eight."""
 INBOX_KEYS_KEPT = 16
 """Foreign files that are recognised when they turn up again."""
 
@@ -198,10 +198,11 @@ class LastExit:
 
 @attrs.frozen
 class Trouble:
-    """The newest crash or failed start, until something is healthy or asked for."""
+    """The newest crash or failed start, until something is healthy or asked for. `reason`: "crash", or as in `start.failed`."""
 
     why: str
     environment: str
+    reason: str
     at: Stamp
 
 

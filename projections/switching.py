@@ -138,7 +138,7 @@ def symbol_of(event: Event) -> str:
     match event:
         case SwitchPreflighted(ok=False) | SyncFinished(ok=False, tolerated=False):
             return f"{event.stored_name}:bad"
-        case ProcessExited(cause=ExitCause.RESTART):
+        case ProcessExited(cause=ExitCause.RESTART | ExitCause.STOPPED):
             return f"{event.stored_name}:again"
         case _:
             return event.stored_name

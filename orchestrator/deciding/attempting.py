@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from journal.clock import MS, S, elapsed_ns, seconds
+from journal.clock import S, elapsed_ns, seconds
 from journal.events import (
     Event,
     Evidence,
@@ -24,16 +24,13 @@ from journal.events import (
 from orchestrator.actions import Act, Decision, Probe, Spawn, StartPreflight, StartSync
 from orchestrator.deciding import working
 from orchestrator.deciding.failing import failure
-from orchestrator.deciding.rolling import choosing, giving_up
+from orchestrator.deciding.rolling import choosing, giving_up, no_way_back
 from orchestrator.deciding.situation import Situation, soonest
 from orchestrator.deciding.stopping import stop, stop_all
 from orchestrator.world import EnvironmentFacts
 from projections.generations import latest_of, same_content
 from projections.state import Job, Process
 from projections.switching import Stage
-
-PORT_POLL_NS = 50 * MS
-"""How often a taken port is looked at again."""
 
 
 def attempt(situation: Situation) -> Decision | None:
@@ -55,13 +52,14 @@ def _evidence_for_source(situation: Situation, job: Job) -> Decision | None:
     state = situation.state
     if job.origin is not Origin.FILE or job.rolling_back or not job.source or latest_of(state.generations, job.source):
         return None
-    source = state.source_process
-    if source is not None and source.stopping is None and job.stage in {Stage.PREPARING, Stage.SYNCING}:
-        if source.successes >= situation.config.required_successes:
-            return situation.act(*_confirmed(situation, source))
-        return probe_when_due(situation, source)
-    facts = situation.environment(job.source)
-    if source is not None or state.main is not None or facts.problem:
+    source, facts = state.source_process, situation.environment(job.source)
+    if facts is None or facts.fingerprint is None or facts.problem:
+        return None
+    if source is not None and source.stopping is None:
+        if source.successes < situation.config.required_successes:
+            return probe_when_due(situation, source)
+        return situation.act(*_confirmed(situation, source, facts.fingerprint))
+    if source is not None or state.main is not None:
         return None
     return situation.act(_recorded(situation, job.source, facts.fingerprint, Evidence.REQUESTER, None))
 
@@ -78,10 +76,9 @@ def _recorded(
     )
 
 
-def _confirmed(situation: Situation, process: Process) -> tuple[Event, ...]:
+def _confirmed(situation: Situation, process: Process, fingerprint: str) -> tuple[Event, ...]:
     """It is healthy: an instance of a generation that is known, or of a new one."""
     state = situation.state
-    fingerprint = process.fingerprint or situation.environment(process.environment).fingerprint
     known = same_content(state.generations, process.environment, fingerprint)
     if known is not None:
         return (HealthConfirmed(spawn=process.spawn, generation=known.generation),)
@@ -102,18 +99,20 @@ def _syncing(situation: Situation, job: Job) -> Decision:
     state, environment = situation.state, job.wanted
     if not situation.over(job.requested, job.delay_ns):
         return situation.wait(job.requested, job.delay_ns)
-    facts = situation.environment(environment)
-    if facts.problem:
-        return situation.act(*failure(state, job, "environment", facts.problem))
     if state.worker is not None:
         return working.waiting(situation)
+    facts = situation.environment(environment)
+    if facts is None or (facts.fingerprint is None and not facts.problem):
+        return situation.look_again()
+    if facts.problem:
+        return situation.act(*failure(state, job, "environment", facts.problem))
     in_the_way = _same_environment(situation, job)
     if in_the_way is not None:
         return stop(situation, in_the_way, f"environment {environment} is synced")
     settled = state.settled.get(environment)
     if settled and settled == facts.fingerprint and environment not in state.dirty:
-        return situation.act(SyncSkipped(environment=environment, fingerprint=facts.fingerprint))
-    started = SyncStarted(environment=environment, fingerprint=facts.fingerprint)
+        return situation.act(SyncSkipped(environment=environment, fingerprint=settled))
+    started = SyncStarted(environment=environment, fingerprint=facts.fingerprint or "")
     return situation.act(started, effect=StartSync(state.seq + 1, environment))
 
 
@@ -129,18 +128,19 @@ def _clearing(situation: Situation, job: Job) -> Decision:
     )
     if in_the_way is not None:
         return in_the_way
-    port = situation.world.port
-    if port is None:
-        return situation.wait_ns(PORT_POLL_NS)
-    if not port.free:
-        if not situation.over(job.stage_at, seconds(situation.config.port_free_timeout_s)):
-            return situation.wait_ns(PORT_POLL_NS)
-        error = f"port {port.port} is held by {port.holder or 'another program'}; end it, or choose another --port"
-        return situation.act(*failure(situation.state, job, "port", error))
-    facts = situation.environment(job.wanted)
+    port, facts = situation.world.port, situation.environment(job.wanted)
+    if port is None or facts is None or (facts.fingerprint is None and not facts.problem):
+        return situation.look_again()
     if facts.problem:
         return situation.act(*failure(situation.state, job, "environment", facts.problem))
-    return _start(situation, job, facts)
+    if port.free:
+        return _start(situation, job, facts)
+    if not situation.over(job.stage_at, seconds(situation.config.port_free_timeout_s)):
+        return situation.look_again()
+    error = f"port {port.port} is held by {port.holder or 'another program'}; end it, or choose another --port"
+    if job.rolling is None:
+        return situation.act(*failure(situation.state, job, "port", error))
+    return no_way_back(situation, job, error)
 
 
 def _leaving_by_itself(situation: Situation, job: Job) -> Decision | None:
@@ -178,7 +178,7 @@ def _start(situation: Situation, job: Job, facts: EnvironmentFacts) -> Act:
         role=Role.MAIN,
         environment=job.wanted,
         generation=None if job.rolling is None else job.rolling.generation,
-        fingerprint=facts.fingerprint,
+        fingerprint=facts.fingerprint or "",
         host=endpoint.host,
         port=endpoint.port,
         url=endpoint.url,
@@ -190,33 +190,40 @@ def _start(situation: Situation, job: Job, facts: EnvironmentFacts) -> Act:
 
 
 def _starting(situation: Situation, _job: Job) -> Decision:
-    return situation.wait_ns(50 * MS)
+    return situation.look_again()
 
 
 def probe_when_due(situation: Situation, process: Process) -> Decision:
-    """Probe, or wait for the next one. A probe is cut at the health deadline, but not before one interval has passed."""
+    """Probe, or wait for the next probe. One is due at the very deadline, and none is under way an interval after it."""
     if situation.world.probing or situation.world.probe is not None:
         return situation.wait_ns(S)
     config = situation.config
-    interval_ns = seconds(config.probe_interval_s)
-    if process.last_probe is not None and not situation.over(process.last_probe, interval_ns):
-        return situation.wait(process.last_probe, interval_ns)
+    interval_ns, timeout_ns = seconds(config.probe_interval_s), seconds(config.probe_timeout_s)
     left_ns = seconds(config.health_check_timeout_s) - elapsed_ns(process.since, situation.now)
-    timeout_ns = max(min(seconds(config.probe_timeout_s), left_ns), min(interval_ns, seconds(config.probe_timeout_s)))
-    return Act((), Probe(process.spawn, process.url, process.port, timeout_ns))
+    if process.last_probe is not None:
+        since_last_ns = elapsed_ns(process.last_probe, situation.now)
+        due_in_ns = interval_ns - since_last_ns
+        if since_last_ns + left_ns > 0:
+            due_in_ns = min(due_in_ns, left_ns)
+        if due_in_ns > 0:
+            return situation.wait_ns(due_in_ns)
+    patience_ns = min(timeout_ns, max(left_ns, interval_ns))
+    return Act((), Probe(process.spawn, process.url, process.port, patience_ns))
 
 
 def _validating(situation: Situation, job: Job) -> Decision:
     process, config = situation.state.job_process, situation.config
     if process is None:
         return situation.act(*failure(situation.state, job, "exited", "ComfyUI is gone"))
+    if process.stopping is not None:
+        return stop(situation, process, process.stopping.why)
     if process.successes >= config.required_successes:
-        return situation.act(*_confirmed(situation, process), *_ending(job, process))
+        return situation.act(*_confirmed(situation, process, process.fingerprint), *_ending(job, process))
     timeout_ns = seconds(config.health_check_timeout_s)
-    if process.last_probe is not None and not process.last_probe_ok:
-        # Only a probe that failed at or after the deadline fails the start: the clock alone may have slept with us.
-        if elapsed_ns(process.since, process.last_probe) >= timeout_ns:
-            return _too_late(situation, job, process)
+    # Only a probe that failed at or after the deadline fails the start: the clock alone may have slept with us.
+    last_failed = None if process.last_probe_ok else process.last_probe
+    if last_failed is not None and elapsed_ns(process.since, last_failed) >= timeout_ns:
+        return _too_late(situation, job, process)
     return probe_when_due(situation, process)
 
 

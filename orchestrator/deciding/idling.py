@@ -2,7 +2,7 @@
 
 import hashlib
 
-from journal.clock import MS, S, seconds
+from journal.clock import MS, S, is_over, seconds
 from journal.codec import Draft
 from journal.events import (
     ExitCause,
@@ -14,7 +14,6 @@ from journal.events import (
     ShutdownRequested,
     StartKind,
     StartPlanned,
-    StatusCleared,
     SupervisionCalm,
     SupervisionParked,
     SwitchKind,
@@ -23,37 +22,21 @@ from journal.events import (
 from orchestrator.actions import Act, Decision, End
 from orchestrator.deciding.advice import restart_advice
 from orchestrator.deciding.situation import Situation, soonest
-from orchestrator.deciding.stopping import stop, stop_all
-from orchestrator.world import AskKind
+from orchestrator.deciding.stopping import cleared, stop, stop_all
 from projections.generations import rollback_candidates
-from projections.state import STARTS_KEPT, OutcomeState, Process
+from projections.state import STARTS_KEPT, LastExit, Probation, Process, Trouble
 
 FIRST_RETRY_NS = 500 * MS
 """Wait before the first retry after a crash; doubled for each further one up to `crash_retry_delay_s`."""
-BREAKER_WINDOW_NS = 60 * S
-"""In this time at most STARTS_KEPT starts are made that nobody asked for."""
 
 
 def idle(situation: Situation) -> Decision:
     """Nothing is being attempted: what to do about that."""
-    shown = _shown_long_enough(situation)
-    if isinstance(shown, Act):
-        return shown
     main = situation.state.main_process
-    decision = stop_all(situation, "it is not what serves", but=situation.state.main)
-    if decision is None:
-        decision = _nothing_runs(situation) if main is None else _runs(situation, main)
-    return decision if isinstance(decision, Act) else soonest(decision, shown)
-
-
-def _shown_long_enough(situation: Situation) -> Decision | None:
-    outcome = situation.state.outcome
-    if outcome is None or outcome.state is OutcomeState.CRITICAL_FAILURE:
-        return None
-    linger_ns = seconds(situation.config.status_linger_s)
-    if situation.over(outcome.at, linger_ns):
-        return situation.act(StatusCleared())
-    return situation.wait(outcome.at, linger_ns)
+    stopping = stop_all(situation, "it is not what serves", but=situation.state.main)
+    if stopping is not None:
+        return stopping
+    return _nothing_runs(situation) if main is None else _runs(situation, main)
 
 
 def _runs(situation: Situation, main: Process) -> Decision:
@@ -96,8 +79,8 @@ def _calm(situation: Situation, main: Process) -> Decision | None:
 
 def _nothing_runs(situation: Situation) -> Decision:
     state, last = situation.state, situation.state.last_exit
-    if any(item.kind is AskKind.UNFINISHED for item in situation.world.inbox):
-        return situation.wait_ns(50 * MS)
+    if situation.world.has_unfinished_item:
+        return situation.look_again()
     if state.source_process is not None:
         return _leave_to_source(situation, state.source_process)
     if state.restart_asked is not None and state.environment:
@@ -107,14 +90,14 @@ def _nothing_runs(situation: Situation) -> Decision:
     if not state.environment:
         return _park(situation, "no environment was named, and none has served before")
     if state.trouble is not None:
-        return _after_trouble(situation)
+        return _after_trouble(situation, state.trouble)
     if last is None or _is_of_an_earlier_run(situation, last.at.monotonic_ns, last.at.boot_id):
         return _plan(situation, StartKind.START, asked=True)
     if last.cause is ExitCause.CLEAN:
         return situation.act(ShutdownRequested(origin=Origin.SUPERVISOR, reason="ComfyUI ended with exit code 0"))
     if last.cause is ExitCause.STOPPED:
         return _plan(situation, StartKind.RESTART, asked=True)
-    if _starts_are_spent(situation):
+    if situation.starts_are_spent:
         return _give_up(situation, f"{STARTS_KEPT} starts within a minute that nobody had asked for")
     return _plan(situation, StartKind.RESTART, asked=False)
 
@@ -135,7 +118,7 @@ def _leave_to_source(situation: Situation, source: Process) -> Decision:
     if not situation.over(since, linger_ns):
         return situation.wait(since, linger_ns)
     why = f"ComfyUI pid {source.identity.pid if source.identity else '?'} serves without us"
-    return situation.act(OrchestratorStopped(why=why, exit_status=0), effect=End(0))
+    return situation.act(*cleared(situation), OrchestratorStopped(why=why, exit_status=0), effect=End(0))
 
 
 def _plan(situation: Situation, kind: StartKind, *, asked: bool, delay_ns: int = 0, attempt: int = 0) -> Act:
@@ -145,20 +128,17 @@ def _plan(situation: Situation, kind: StartKind, *, asked: bool, delay_ns: int =
     return situation.act(planned)
 
 
-def _starts_are_spent(situation: Situation) -> bool:
-    starts = situation.state.starts
-    return len(starts) >= STARTS_KEPT and not situation.over(starts[0], BREAKER_WINDOW_NS)
-
-
-def _after_trouble(situation: Situation) -> Decision:
+def _after_trouble(situation: Situation, trouble: Trouble) -> Decision:
     state = situation.state
     crashed = state.last_exit
     probation = state.probation
-    if probation is not None and probation.of_switch and crashed is not None and crashed.spawn == probation.spawn:
+    if probation is not None and crashed is not None and _broke_probation(situation, probation, crashed):
         recovery = _recover(situation, GenerationDisproved(generation=probation.generation, why=_why(situation)))
         if recovery is not None:
             return recovery
-    if state.crashes > situation.config.crash_retry_max or _starts_are_spent(situation):
+    if trouble.reason == "port":
+        return _park(situation, _why(situation))
+    if state.crashes > situation.config.crash_retry_max or situation.starts_are_spent:
         return _give_up(situation, _why(situation))
     return _plan(
         situation,
@@ -167,6 +147,11 @@ def _after_trouble(situation: Situation) -> Decision:
         delay_ns=retry_delay_ns(state.crashes, situation.config.crash_retry_delay_s, state.seq),
         attempt=state.crashes,
     )
+
+
+def _broke_probation(situation: Situation, probation: Probation, crashed: LastExit) -> bool:
+    in_time = not is_over(probation.since, _probation_ns(situation), crashed.at)
+    return probation.of_switch and crashed.spawn == probation.spawn and in_time
 
 
 def _why(situation: Situation) -> str:

@@ -1,9 +1,10 @@
 """Giving up on a target, and the way back: nothing to undo, or candidate after candidate, or a critical failure."""
 
-from journal.clock import MS
 from journal.events import (
+    Event,
     LockReleased,
     RollbackTried,
+    RollbackTryFailed,
     SupervisionParked,
     SwitchCriticallyFailed,
     SwitchRolledBack,
@@ -28,7 +29,7 @@ def giving_up(situation: Situation, job: Job) -> Decision:
     if waiting is not None:
         return waiting
     if state.worker is not None:
-        return situation.wait_ns(50 * MS)
+        return situation.look_again()
     if main is not None and main.confirmed and main.stopping is None:
         return _nothing_stopped(situation, job, main)
     if main is not None:
@@ -52,7 +53,7 @@ def choosing(situation: Situation, job: Job) -> Decision:
     if waiting is not None:
         return waiting
     if state.worker is not None:
-        return situation.wait_ns(50 * MS)
+        return situation.look_again()
     candidates = remaining(situation, job)
     if not candidates:
         return _critical(situation, job)
@@ -69,14 +70,22 @@ def remaining(situation: Situation, job: Job) -> tuple[Candidate, ...]:
     return rollback_candidates(situation.state.generations, served=job.served, source=job.source, spent=spent)
 
 
+def no_way_back(situation: Situation, job: Job, error: str) -> Decision:
+    """Nothing can be started as long as somebody else holds the port: no candidate is to blame, and none is spent on it."""
+    wanted = job.wanted
+    failed = RollbackTryFailed(environment=wanted, reason="port", error=error)
+    return situation.act(failed, *_critical_events(situation, wanted, f"{job.error}; going back to {wanted}: {error}"))
+
+
 def _critical(situation: Situation, job: Job) -> Decision:
     tried = ", ".join(candidate.environment for candidate in job.tried)
-    error = (
-        f"{job.error}; {f'went back to {tried} in vain' if tried else 'there was no healthy environment to go back to'}"
-    )
-    command = recovery_command(situation, job.source or job.environment)
-    return situation.act(
-        SwitchCriticallyFailed(error=error, recovery_command=command),
+    outcome = f"went back to {tried} in vain" if tried else "there was no healthy environment to go back to"
+    return situation.act(*_critical_events(situation, job.source or job.environment, f"{job.error}; {outcome}"))
+
+
+def _critical_events(situation: Situation, environment: str, error: str) -> tuple[Event, ...]:
+    return (
+        SwitchCriticallyFailed(error=error, recovery_command=recovery_command(situation, environment)),
         LockReleased(),
         SupervisionParked(why=error, advice=restart_advice(situation)),
     )

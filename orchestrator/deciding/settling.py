@@ -1,6 +1,8 @@
 """Facts before policy: what the world shows becomes events before anything is decided on it."""
 
-from journal.clock import MS, S, Stamp, age_ns, elapsed_ns
+from typing import TypeGuard
+
+from journal.clock import MS, S, Stamp, age_ns, elapsed_ns, seconds
 from journal.codec import Draft
 from journal.events import (
     AbortRequested,
@@ -21,17 +23,22 @@ from journal.events import (
     Role,
     ShutdownRequested,
     SourceSeen,
+    StatusCleared,
 )
-from orchestrator.actions import Act, Decision, Sweep, TakeFile, TakeForeignLock, Took
+from orchestrator.actions import Act, Decision, Sweep, TakeFile, TakeForeignLock, Took, Wait
 from orchestrator.deciding.admission import admit
 from orchestrator.deciding.failing import failure
-from orchestrator.deciding.situation import Situation
+from orchestrator.deciding.situation import LOOK_NS, Situation
 from orchestrator.world import AskKind, ChildFacts, InboxItem, Presence, SwitchAsk
 from projections.evolve_processes import describe_exit
-from projections.state import Goal, Process
+from projections.state import Goal, Job, Outcome, OutcomeState, Process
 
-PENDING_NS = 50 * MS
-"""How long to wait for an intended process that cannot be told to be there or not."""
+EXIT_RESTART = 42
+"""How ComfyUI says that it wants to be started again."""
+EXIT_SWITCH = 43
+"""How ComfyUI says that it made room for the environment that it has asked for."""
+PENDING_MAX_NS = 10 * S
+"""How long an intended process may be neither there nor not: a stranger that holds its log file may live for ever."""
 SWEEP_NS = 200 * MS
 """How long what was killed may take to be gone before it is killed again."""
 ANSWERED_NS = 60 * S
@@ -52,8 +59,8 @@ def signal(situation: Situation) -> Decision | None:
 
 def inbox(situation: Situation) -> Decision | None:
     """The first foreign file that is finished: known again and only removed, rejected, or understood and answered."""
-    item = next(iter(situation.world.inbox), None)
-    if item is None or item.kind is AskKind.UNFINISHED:
+    item = situation.world.next_item
+    if item is None:
         return None
     take = TakeFile(item.name, item.key)
     took = frozenset({Took.INBOX})
@@ -75,7 +82,7 @@ def _rejected(item: InboxItem) -> FileRejected:
     )
 
 
-def _answer(situation: Situation, item: InboxItem, take: TakeFile) -> Act:
+def _answer(situation: Situation, item: InboxItem, take: TakeFile) -> Decision:
     ingested = FileIngested(
         name=item.name, sha256=item.sha256, mtime_ns=item.mtime_ns, inode=item.inode, content=item.content
     )
@@ -83,6 +90,8 @@ def _answer(situation: Situation, item: InboxItem, take: TakeFile) -> Act:
     answer: tuple[Draft, ...]
     if item.kind is AskKind.SWITCH:
         environment = situation.environment(item.target)
+        if environment is None:
+            return situation.look_again()
         ask = SwitchAsk(
             target=item.target,
             origin=Origin.FILE,
@@ -132,10 +141,10 @@ def processes(situation: Situation) -> Decision | None:
 
 
 def _intended(situation: Situation, process: Process, facts: ChildFacts) -> Decision:
-    if facts.presence is Presence.ALIVE and facts.identity is not None:
+    if facts.identity is not None:
         return situation.act(ProcessSpawned(spawn=process.spawn, identity=facts.identity))
-    if facts.presence is Presence.PENDING:
-        return situation.wait_ns(PENDING_NS)
+    if facts.presence is Presence.PENDING and not situation.over(_intended_since(situation, process), PENDING_MAX_NS):
+        return situation.look_again()
     lost = not facts.error
     failed = ProcessSpawnFailed(
         spawn=process.spawn, error=facts.error or "no trace of it was found after a restart of ours", lost=lost
@@ -146,10 +155,18 @@ def _intended(situation: Situation, process: Process, facts: ChildFacts) -> Deci
     return situation.act(*failure(situation.state, job, "spawn", failed.error, process.spawn), failed)
 
 
+def _intended_since(situation: Situation, process: Process) -> Stamp:
+    """Since when it is looked for: its intention, or our own start when that is later."""
+    started = situation.state.orchestrator_since
+    if started is None or elapsed_ns(process.since, situation.now) <= elapsed_ns(started, situation.now):
+        return process.since
+    return started
+
+
 def _known(situation: Situation, process: Process, facts: ChildFacts) -> Decision | None:
     if facts.presence is Presence.GONE:
         return _gone(situation, process, facts)
-    if process.owner != situation.world.me and process.role is not Role.SOURCE and process.identity is not None:
+    if process.owner != situation.world.me and process.identity is not None:
         return situation.act(ProcessAdopted(spawn=process.spawn, identity=process.identity))
     return None
 
@@ -159,28 +176,29 @@ def _gone(situation: Situation, process: Process, facts: ChildFacts) -> Decision
         if process.swept is None or situation.over(process.swept, SWEEP_NS):
             swept = ProcessSwept(spawn=process.spawn, pids=facts.left_behind)
             return situation.act(swept, effect=Sweep(process.spawn))
-        return situation.wait(process.swept, PENDING_NS)
-    if facts.code == 43 and any(item.kind is AskKind.UNFINISHED for item in situation.world.inbox):
-        return situation.wait_ns(PENDING_NS)
-    job = situation.state.job
-    ours = job is not None and job.spawn == process.spawn and not job.is_given_up
-    cause = _cause(situation, process, facts)
-    restarts = ours and job is not None and cause is ExitCause.RESTART
-    if restarts and job is not None and job.restarts >= RESTARTS_MAX:
-        restarts, cause = False, ExitCause.CRASH
-    exited = ProcessExited(
+        return situation.look_again()
+    if facts.code == EXIT_SWITCH and situation.world.has_unfinished_item:
+        return situation.look_again()
+    job, cause = situation.state.job, _cause(situation, process, facts)
+    if job is None or job.spawn != process.spawn or job.is_given_up or cause is ExitCause.STOPPED:
+        return situation.act(_exited(process, facts, cause))
+    if cause is ExitCause.RESTART and not _restarts_are_spent(situation, job):
+        return situation.act(_exited(process, facts, cause))
+    reason, cause = ("restarting", ExitCause.CRASH) if cause is ExitCause.RESTART else ("exited", cause)
+    exited = _exited(process, facts, cause)
+    error = exit_error(process, exited, situation.now)
+    failed = HealthFailed(spawn=process.spawn, why="exited", detail=error)
+    return situation.act(exited, failed, *failure(situation.state, job, reason, error, process.spawn))
+
+
+def _exited(process: Process, facts: ChildFacts, cause: ExitCause) -> ProcessExited:
+    return ProcessExited(
         spawn=process.spawn, code=facts.code, signal=facts.signal, cause=cause, log_tail=facts.log_tail
     )
-    if not ours or job is None or restarts or process.stopping is not None:
-        return situation.act(exited)
-    error = exit_error(process, exited, situation.now)
-    return situation.act(
-        exited,
-        HealthFailed(spawn=process.spawn, why="exited", detail=error),
-        *failure(
-            situation.state, job, "restarting" if job.restarts >= RESTARTS_MAX else "exited", error, process.spawn
-        ),
-    )
+
+
+def _restarts_are_spent(situation: Situation, job: Job) -> bool:
+    return job.restarts >= RESTARTS_MAX or (not job.is_switch and situation.starts_are_spent)
 
 
 def exit_error(process: Process, exited: ProcessExited, now: Stamp) -> str:
@@ -192,29 +210,26 @@ def exit_error(process: Process, exited: ProcessExited, now: Stamp) -> str:
 
 
 def _cause(situation: Situation, process: Process, facts: ChildFacts) -> ExitCause:
-    state = situation.state
-    if process.stopping is not None:
+    """What the exit means: what we did to it ourselves comes first, then its code, then what was asked."""
+    state, job = situation.state, situation.state.job
+    if process.stopping is not None or _went_down_with_the_machine(situation, process):
         return ExitCause.STOPPED
-    switch_open = state.job is not None and state.job.is_switch
+    makes_room = job is not None and job.is_switch and job.spawn != process.spawn
     if process.role is Role.SOURCE:
         return ExitCause.SWITCH
-    if facts.code is None and not facts.signal:
-        if switch_open and state.main == process.spawn and (state.job is None or state.job.spawn != process.spawn):
+    if facts.code is not None:
+        if facts.code == EXIT_SWITCH and (makes_room or _was_answered(situation)):
             return ExitCause.SWITCH
-        return ExitCause.RESTART if state.restart_asked is not None else ExitCause.CRASH
-    if facts.code == 43:
-        return (
-            ExitCause.SWITCH
-            if (switch_open and not _is_target(situation, process)) or _was_answered(situation)
-            else ExitCause.CRASH
-        )
-    return {0: ExitCause.CLEAN, 42: ExitCause.RESTART}.get(
-        facts.code if facts.code is not None else -1, ExitCause.CRASH
-    )
+        return {0: ExitCause.CLEAN, EXIT_RESTART: ExitCause.RESTART}.get(facts.code, ExitCause.CRASH)
+    if facts.signal:
+        return ExitCause.CRASH
+    if makes_room and state.main == process.spawn:
+        return ExitCause.SWITCH
+    return ExitCause.RESTART if state.restart_asked is not None else ExitCause.CRASH
 
 
-def _is_target(situation: Situation, process: Process) -> bool:
-    return situation.state.job is not None and situation.state.job.spawn == process.spawn
+def _went_down_with_the_machine(situation: Situation, process: Process) -> bool:
+    return process.identity is not None and process.identity.boot_id != situation.world.me.boot_id
 
 
 def _was_answered(situation: Situation) -> bool:
@@ -234,6 +249,32 @@ def source(situation: Situation) -> Decision | None:
         return None
     endpoint = situation.endpoint
     return situation.act(SourceSeen(environment=job.source, identity=found, url=endpoint.url, port=endpoint.port))
+
+
+def shown_outcome(situation: Situation) -> Decision | None:
+    """The outcome of the last switch is shown for a time, whatever else goes on; a critical failure until it is mended."""
+    outcome = situation.state.outcome
+    if not _is_shown_for_a_time(outcome):
+        return None
+    linger_ns = seconds(situation.config.status_linger_s)
+    return situation.act(StatusCleared()) if situation.over(outcome.at, linger_ns) else None
+
+
+def reminders(situation: Situation) -> tuple[Wait, ...]:
+    """When the rules of this module that wait for nothing but time will have something to say."""
+    state, lock, config = situation.state, situation.world.foreign_lock, situation.config
+    waits = []
+    linger_ns = seconds(config.status_linger_s)
+    if _is_shown_for_a_time(state.outcome) and not situation.over(state.outcome.at, linger_ns):
+        waits.append(situation.wait(state.outcome.at, linger_ns))
+    if lock is not None and state.lock is None:
+        left_ns = seconds(config.lock_timeout_s) - age_ns(lock.touched, situation.now)
+        waits.append(situation.wait_ns(max(LOOK_NS, left_ns)))
+    return tuple(waits)
+
+
+def _is_shown_for_a_time(outcome: Outcome | None) -> TypeGuard[Outcome]:
+    return outcome is not None and outcome.state is not OutcomeState.CRITICAL_FAILURE
 
 
 def probe(situation: Situation) -> Decision | None:

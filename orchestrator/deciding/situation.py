@@ -1,10 +1,10 @@
 """What every rule gets: state, world, now and configuration; and the small questions that all rules ask."""
 
-from typing import Any
+from typing import Any, Final
 
 import attrs
 
-from journal.clock import Stamp, elapsed_ns, is_over
+from journal.clock import MS, S, Stamp, elapsed_ns, is_over
 from journal.codec import Actor, Draft, Recorded
 from journal.events import Event
 from orchestrator.actions import Act, Decision, Effect, Took, Wait
@@ -12,7 +12,13 @@ from orchestrator.config import Config
 from orchestrator.endpoint import Endpoint, endpoint_of, full_arguments
 from orchestrator.world import ChildFacts, EnvironmentFacts, World
 from projections.evolve import evolve
-from projections.state import Process, WorkspaceState
+from projections.state import STARTS_KEPT, Process, WorkspaceState
+
+LOOK_NS: Final = 50 * MS
+"""When to look again for something that tells nobody that it has changed."""
+
+BREAKER_WINDOW_NS: Final = 60 * S
+"""In this time at most STARTS_KEPT starts are made that nobody asked for."""
 
 
 @attrs.frozen
@@ -41,9 +47,13 @@ class Situation:
         """What the world says of `process`, if it was looked at."""
         return self.world.processes.get(process.spawn)
 
-    def environment(self, name: str) -> EnvironmentFacts:
-        """What is on disk under that name; an environment that was not looked at has a problem."""
-        return self.world.environments.get(name) or EnvironmentFacts(name, f"environment {name!r} is not known")
+    def environment(self, name: str) -> EnvironmentFacts | None:
+        """What is on disk under that name; None when it was not looked at: look, then decide."""
+        return self.world.environments.get(name)
+
+    def look_again(self) -> Wait:
+        """For a fact that is missing. What is planned so far is appended first, and the next look is for the state then."""
+        return self.wait_ns(LOOK_NS)
 
     @property
     def arguments(self) -> tuple[str, ...]:
@@ -54,6 +64,12 @@ class Situation:
     def endpoint(self) -> Endpoint:
         """Where ComfyUI will listen."""
         return endpoint_of(self.arguments, self.config.default_host, self.config.default_port)
+
+    @property
+    def starts_are_spent(self) -> bool:
+        """Whether another start that nobody asked for would be one too many within a minute."""
+        starts = self.state.starts
+        return len(starts) >= STARTS_KEPT and not self.over(starts[0], BREAKER_WINDOW_NS)
 
     @property
     def switch(self) -> int | None:

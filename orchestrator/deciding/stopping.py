@@ -25,7 +25,7 @@ def stop(situation: Situation, process: Process, why: str, ladder: Ladder | None
     Without `ladder`: PLANNED for one that was healthy (it may hold work), DRAINED for one that never was.
     """
     if process.identity is None:
-        return situation.wait_ns(50_000_000)
+        return situation.look_again()
     wanted = ladder or (Ladder.PLANNED if process.confirmed or process.role is Role.SOURCE else Ladder.DRAINED)
     stopping = process.stopping
     if stopping is None or (wanted is Ladder.URGENT and stopping.ladder is not Ladder.URGENT):
@@ -79,8 +79,8 @@ def end_supervision(situation: Situation) -> Decision | None:
     if waiting is not None:
         return waiting
     if state.worker is not None:
-        return situation.wait_ns(50_000_000)
-    last = (*_abort(situation), *_clear(situation), OrchestratorStopped(why=_why(situation), exit_status=0))
+        return situation.look_again()
+    last = (*_abort(situation), *cleared(situation), OrchestratorStopped(why=_why(situation), exit_status=0))
     switch = situation.switch
     return Act(tuple(Draft(event, switch=switch) for event in last), End(0))
 
@@ -104,7 +104,8 @@ def _abort(situation: Situation) -> tuple[SwitchAborted | LockReleased, ...]:
     return (aborted, LockReleased())
 
 
-def _clear(situation: Situation) -> tuple[StatusCleared, ...]:
+def cleared(situation: Situation) -> tuple[StatusCleared, ...]:
+    """What takes the outcome of the last switch off the screen, where it may go; a critical failure stays."""
     outcome = situation.state.outcome
     if outcome is None or outcome.state is OutcomeState.CRITICAL_FAILURE:
         return ()

@@ -1,6 +1,6 @@
 """Preflights and syncs: started with an id, watched, cancelled when nobody wants them, done again when lost with us."""
 
-from journal.clock import MS, S, elapsed_ns, seconds
+from journal.clock import S, elapsed_ns, seconds
 from journal.events import Event, SwitchPreflighted, SyncFinished, WorkerCancelled, WorkerLost, WorkerSpawned
 from orchestrator.actions import Act, Decision, KillWorker, Took
 from orchestrator.deciding.failing import failure
@@ -10,6 +10,8 @@ from projections.generations import same_content
 from projections.state import Goal, Job, Worker, WorkKind
 from projections.switching import Stage
 
+KILL_AGAIN_NS = 2 * S
+"""How long a killed worker may take to be gone before it is killed again."""
 TIMED_OUT = "timed out"
 """Why a worker was cancelled whose end is a failure of its own, and not nobody's."""
 
@@ -20,7 +22,7 @@ def worker(situation: Situation) -> Decision | None:
     if at_work is None:
         return None
     if facts is None:
-        return situation.wait_ns(50 * MS)
+        return situation.look_again()
     if facts.alive:
         return _alive(situation, at_work, facts)
     if at_work.cancelled is not None and at_work.cancelled_why == TIMED_OUT:
@@ -33,9 +35,10 @@ def worker(situation: Situation) -> Decision | None:
 
 def _alive(situation: Situation, at_work: Worker, facts: WorkFacts) -> Decision | None:
     if at_work.cancelled is not None:
-        if situation.over(at_work.cancelled, 2 * S):
-            return Act((), KillWorker(at_work.worker))
-        return situation.wait_ns(50 * MS)
+        if not situation.over(at_work.cancelled, KILL_AGAIN_NS):
+            return situation.look_again()
+        again = WorkerCancelled(worker=at_work.worker, why=at_work.cancelled_why)
+        return situation.act(again, effect=KillWorker(at_work.worker))
     why = _unwanted(situation, at_work)
     if why:
         return situation.act(WorkerCancelled(worker=at_work.worker, why=why), effect=KillWorker(at_work.worker))
@@ -93,7 +96,8 @@ def _is_tolerated(situation: Situation, job: Job, environment: str) -> bool:
     """A failed sync ends a switch only if nothing speaks for what is there; anything else goes on with what is there."""
     if not job.is_switch or job.rolling is not None:
         return True
-    fingerprint = situation.environment(environment).fingerprint
+    facts = situation.environment(environment)
+    fingerprint = "" if facts is None else facts.fingerprint or ""
     return same_content(situation.state.generations, environment, fingerprint) is not None
 
 
@@ -101,5 +105,5 @@ def waiting(situation: Situation) -> Decision:
     """Until the worker's time is up, at the latest."""
     at_work = situation.state.worker
     if at_work is None:
-        return situation.wait_ns(50 * MS)
+        return situation.look_again()
     return situation.wait(at_work.started, _timeout_ns(situation, at_work.kind))

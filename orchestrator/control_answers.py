@@ -1,0 +1,87 @@
+"""What the control server says, as data; and what it needs to know for that."""
+
+import os
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from orchestrator import control_guard as guard
+from orchestrator.switch_log import LogEntry
+from projections.state import WorkspaceState
+from projections.views import status_document
+
+
+class ControlHooks(Protocol):
+    """The orchestrator, as its control server sees it. Every call returns at once; all happen in the event loop.
+
+    Any of them may raise JournalError or OrchestratorError: the answer is then 503 with the message and the hint.
+    """
+
+    def state(self) -> WorkspaceState:
+        """The state at the journal's head."""
+
+    def comfyui_port(self) -> int:
+        """The port that ComfyUI's page comes from."""
+
+    def uptime_s(self) -> float | None:
+        """Seconds since the running ComfyUI was started; None when none runs."""
+
+    def ask_restart(self) -> None:
+        """Journal the wish for a restart."""
+
+    def ask_shutdown(self) -> None:
+        """Journal the wish for the end."""
+
+    def switch_log(self) -> Sequence[LogEntry | str]:
+        """The end of the switch log, oldest first. A string is an entry of which nothing but the message is known."""
+
+
+def answer(hooks: ControlHooks, path: str, port: int) -> dict[str, Any]:
+    """The document for a request that was not refused. What a path of ACTING_PATHS asks for is done here."""
+    if path in guard.HEALTH:
+        return health(hooks.state(), hooks.uptime_s(), port)
+    if path in guard.STATUS:
+        return status(hooks.state())
+    if path in guard.LOGS:
+        return logs(hooks.switch_log())
+    environment = hooks.state().environment
+    if path == guard.RESTART:
+        hooks.ask_restart()
+        which = f"ComfyUI of environment {environment}" if environment else "ComfyUI"
+        return {"status": "restart_requested", "message": f"{which} is stopped and started again"}
+    hooks.ask_shutdown()
+    return {"status": "shutting_down", "message": "ComfyUI is stopped, then the orchestrator ends"}
+
+
+def health(state: WorkspaceState, uptime_s: float | None, port: int) -> dict[str, Any]:
+    """That we live, on which control port, and the main ComfyUI if there is one."""
+    document: dict[str, Any] = {
+        "status": "alive",
+        "pid": os.getpid(),
+        "current_env": state.environment or None,
+        "supervised": True,
+        "port": port,
+    }
+    main = state.main_process
+    if main is not None and main.identity is not None:
+        document["comfyui"] = {
+            "pid": main.identity.pid,
+            "running": uptime_s is not None,
+            "uptime_seconds": round(uptime_s or 0.0, 3),
+        }
+    return document
+
+
+def logs(lines: Sequence[LogEntry | str]) -> dict[str, Any]:
+    """Entries, not lines: the panel in the browser shows the level and the message of each."""
+    nothing_known = LogEntry(timestamp=None, level="info", message="")
+    return {"logs": [{**nothing_known, "message": line} if isinstance(line, str) else line for line in lines]}
+
+
+def status(state: WorkspaceState) -> dict[str, Any]:
+    """The bytes of `.switch_status.json` as a document; without that file, that we are idle, or parked and why."""
+    document = status_document(state)
+    if document is not None:
+        return document
+    parked = state.parked
+    message = "No switch in progress" if parked is None else f"Nothing is started: {parked.why}; {parked.advice}"
+    return {"state": "idle", "progress": 0, "current_env": state.environment or None, "message": message}

@@ -1,0 +1,44 @@
+"""What every test gets: its kind by its folder, a clean environment, fixed seeds, and the two plugins of this suite."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+pytest_plugins = ["tests.helpers.scenario_ledger", "tests.helpers.leftovers"]
+
+KIND_OF_FOLDER = {
+    "unit": pytest.mark.unit,
+    "contract": pytest.mark.integration,
+    "stateful": pytest.mark.integration,
+    "integration": pytest.mark.integration,
+    "e2e": pytest.mark.e2e,
+}
+
+hypothesis.settings.register_profile("ci", derandomize=True, deadline=None, print_blob=True)
+hypothesis.settings.register_profile("long", deadline=None, max_examples=2_000, print_blob=True)
+hypothesis.settings.load_profile("ci")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+    for item in items:
+        if item.path.is_relative_to(here):
+            kind = KIND_OF_FOLDER.get(item.path.relative_to(here).parts[0])
+            if kind is not None:
+                item.add_marker(kind)
+
+
+@pytest.fixture(autouse=True)
+def clean_env_vars() -> Iterator[None]:
+    """No `COMFYGIT_*` variable reaches a test from outside, and none that it sets outlives it."""
+    outside = _take_our_variables()
+    yield
+    _take_our_variables()
+    os.environ.update(outside)
+
+
+def _take_our_variables() -> dict[str, str]:
+    return {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("COMFYGIT_")}

@@ -1,0 +1,277 @@
+"""What every backend's fingerprint promises: it changes with the environment, and not because its ComfyUI ran."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from orchestrator.environments import BackendError, backend_for, head_commit
+from orchestrator.workspace import EnvironmentPaths
+
+SITE_PACKAGES = ".venv/lib/python3.11/site-packages"
+
+
+def git(folder: Path, *arguments: str) -> str:
+    identity = ["-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "init.defaultBranch=main"]
+    quiet = {**os.environ, "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
+    command = ["git", "-C", str(folder), *identity, *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True, env=quiet).stdout.strip()
+
+
+def commit(folder: Path) -> str:
+    git(folder, "add", "--all")
+    git(folder, "commit", "--quiet", "--allow-empty", "-m", "change")
+    return git(folder, "rev-parse", "HEAD")
+
+
+def write(file: Path, content: str) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(content, "utf-8")
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A plain environment to copy: git takes longer than all the rest."""
+    root = tmp_path_factory.mktemp("built") / "one"
+    nodes = root / "ComfyUI" / "custom_nodes"
+    write(root / "pyproject.toml", "[project]")
+    write(root / "uv.lock", "version = 1")
+    write(root / "ComfyUI" / "main.py", "pass")
+    write(nodes / "single.py", "pass")
+    write(nodes / "copied" / "__init__.py", "pass")
+    write(nodes / "cloned" / "__init__.py", "pass")
+    write(root / ".venv" / "pyvenv.cfg", "version = 3.11.7")
+    write(root / SITE_PACKAGES / "torch-2.0.dist-info" / "METADATA", "Name: torch")
+    write(root / SITE_PACKAGES / "extra.pth", "/somewhere")
+    for checkout in (nodes / "cloned", root / "ComfyUI"):
+        git(checkout, "init", "--quiet", "--template=")
+        commit(checkout)
+    return root
+
+
+@pytest.fixture
+def plain(built: Path, tmp_path: Path) -> EnvironmentPaths:
+    root = tmp_path / "environments" / "one"
+    shutil.copytree(built, root)
+    return EnvironmentPaths("one", root)
+
+
+@pytest.fixture
+def comfygit(plain: EnvironmentPaths) -> EnvironmentPaths:
+    write(plain.cec / "pyproject.toml", "[tool.comfygit]")
+    write(plain.cec / ".pytorch-backend", "cpu")
+    return plain
+
+
+@pytest.fixture(params=["plain", "comfygit"])
+def paths(request: pytest.FixtureRequest) -> EnvironmentPaths:
+    """The same environment, once per kind."""
+    found: EnvironmentPaths = request.getfixturevalue(request.param)
+    assert backend_for(found).kind == request.param
+    return found
+
+
+def fingerprint(paths: EnvironmentPaths) -> str:
+    return backend_for(paths).fingerprint(paths)
+
+
+def nodes(paths: EnvironmentPaths) -> Path:
+    return paths.comfyui / "custom_nodes"
+
+
+def touch(file: Path) -> None:
+    """As if written a second later."""
+    found = file.stat()
+    os.utime(file, ns=(found.st_atime_ns, found.st_mtime_ns + 1_000_000_000))
+
+
+Change = Callable[[EnvironmentPaths], object]
+CHANGES: dict[str, Change] = {
+    "manifest edited": lambda paths: write(paths.root / "pyproject.toml", "[project] # newer"),
+    "manifest gone": lambda paths: (paths.root / "pyproject.toml").unlink(),
+    "lock file edited": lambda paths: write(paths.root / "uv.lock", "version = 2"),
+    "backend chosen": lambda paths: write(paths.root / ".pytorch-backend", "cu128"),
+    "manifest repository edited": lambda paths: write(paths.cec / "uv.lock", "version = 2"),
+    "manifest repository's backend": lambda paths: write(paths.cec / ".pytorch-backend", "cu128"),
+    "main.py edited": lambda paths: write(paths.main_py, "raise SystemExit"),
+    "main.py touched": lambda paths: touch(paths.main_py),
+    "main.py replaced": lambda paths: (shutil.copy2(paths.main_py, paths.root / "new"), (paths.root / "new").replace(paths.main_py)),
+    "main.py gone": lambda paths: paths.main_py.unlink(),
+    "ComfyUI updated": lambda paths: commit(paths.comfyui),
+    "node added": lambda paths: write(nodes(paths) / "another" / "__init__.py", ""),
+    "node removed": lambda paths: shutil.rmtree(nodes(paths) / "copied"),
+    "node disabled": lambda paths: (nodes(paths) / "copied").rename(nodes(paths) / "copied.disabled"),
+    "node's file edited": lambda paths: write(nodes(paths) / "copied" / "__init__.py", "raise SystemExit"),
+    "node's file added": lambda paths: write(nodes(paths) / "copied" / "more.py", ""),
+    "single-file node edited": lambda paths: write(nodes(paths) / "single.py", "raise SystemExit"),
+    "cloned node updated": lambda paths: commit(nodes(paths) / "cloned"),
+    "cloned node without its repository": lambda paths: shutil.rmtree(nodes(paths) / "cloned" / ".git"),
+    "venv made anew": lambda paths: write(paths.venv / "pyvenv.cfg", "version = 3.12.1"),
+    "package installed": lambda paths: (paths.root / SITE_PACKAGES / "numpy-2.0.dist-info").mkdir(),
+    "package removed": lambda paths: shutil.rmtree(paths.root / SITE_PACKAGES / "torch-2.0.dist-info"),
+    "package installed again": lambda paths: touch(paths.root / SITE_PACKAGES / "torch-2.0.dist-info"),
+    "path file edited": lambda paths: touch(paths.root / SITE_PACKAGES / "extra.pth"),
+}  # fmt: skip
+
+RUNS: dict[str, Change] = {
+    "byte code of ComfyUI": lambda paths: write(paths.comfyui / "__pycache__" / "nodes.cpython-311.pyc", "x"),
+    "byte code of nodes": lambda paths: write(nodes(paths) / "__pycache__" / "single.cpython-311.pyc", "x"),
+    "byte code of one node": lambda paths: write(nodes(paths) / "copied" / "__pycache__" / "x.pyc", "x"),
+    "byte code of packages": lambda paths: write(paths.root / SITE_PACKAGES / "torch" / "__pycache__" / "x.pyc", "x"),
+    "temp": lambda paths: write(paths.comfyui / "temp" / "preview.png", "x"),
+    "output": lambda paths: write(paths.comfyui / "output" / "image.png", "x"),
+    "user": lambda paths: write(paths.comfyui / "user" / "default" / "workflows" / "mine.json", "{}"),
+    "models": lambda paths: write(paths.comfyui / "models" / "checkpoints" / "big.safetensors", "x"),
+    "a cloned node's own files": lambda paths: write(nodes(paths) / "cloned" / "cache.json", "{}"),
+    "what a node keeps below it": lambda paths: write(nodes(paths) / "copied" / "data" / "cache.json", "{}"),
+    "git looked at": lambda paths: git(nodes(paths) / "cloned", "status"),
+    "git cleaned up": lambda paths: git(nodes(paths) / "cloned", "gc", "--quiet"),
+    "nothing": lambda paths: None,
+}  # fmt: skip
+
+
+@pytest.mark.scenario("B-29")
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
+def test_the_fingerprint_changes_with_the_environment(paths, change):
+    before = fingerprint(paths)
+    change(paths)
+    assert fingerprint(paths) != before
+
+
+@pytest.mark.scenario("B-29")
+@pytest.mark.parametrize("run", RUNS.values(), ids=RUNS.keys())
+def test_the_fingerprint_stays_when_comfyui_merely_ran(paths, run):
+    before = fingerprint(paths)
+    run(paths)
+    assert fingerprint(paths) == before
+
+
+@pytest.mark.parametrize("change", [CHANGES["cloned node updated"], CHANGES["ComfyUI updated"]])
+def test_going_back_to_the_commit_brings_the_fingerprint_back(paths, change):
+    before = fingerprint(paths)
+    change(paths)
+    for checkout in (nodes(paths) / "cloned", paths.comfyui):
+        git(checkout, "reset", "--quiet", "--soft", git(checkout, "rev-list", "--max-parents=0", "HEAD"))
+    assert fingerprint(paths) == before
+
+
+def test_a_fingerprint_is_32_hexadecimal_digits(paths):
+    assert len(fingerprint(paths)) == 32
+    assert int(fingerprint(paths), 16)
+
+
+@pytest.mark.scenario("B-35")
+def test_an_environment_that_is_gone_has_none(paths):
+    shutil.rmtree(paths.root)
+    assert fingerprint(paths) == ""
+
+
+def test_an_empty_environment_has_one(tmp_path):
+    assert fingerprint(EnvironmentPaths("empty", tmp_path))
+
+
+def test_an_unreadable_manifest_makes_it_unknown(paths):
+    (paths.root / "uv.lock").unlink()
+    (paths.root / "uv.lock").mkdir()
+    assert fingerprint(paths) == ""
+
+
+def test_a_node_that_is_a_link_to_nothing_is_counted(paths):
+    before = fingerprint(paths)
+    (nodes(paths) / "dangling").symlink_to(paths.root / "gone")
+    assert fingerprint(paths) not in {"", before}
+
+
+def test_the_windows_layout_of_a_venv_is_seen(paths):
+    before = fingerprint(paths)
+    (paths.venv / "Lib" / "site-packages" / "numpy-2.0.dist-info").mkdir(parents=True)
+    assert fingerprint(paths) != before
+
+
+def test_a_comfygit_environment_is_not_synced_yet(comfygit):
+    assert backend_for(comfygit).sync_plan(comfygit) is None
+
+
+@pytest.mark.parametrize("missing", ["pyproject.toml", "uv.lock"])
+def test_a_plain_folder_without_manifest_or_lock_file_has_nothing_to_sync(plain, missing):
+    (plain.root / missing).unlink()
+    assert backend_for(plain).sync_plan(plain) is None
+
+
+def test_a_plain_folder_is_synced_by_uv_into_its_own_venv(plain):
+    plan = backend_for(plain).sync_plan(plain)
+    assert plan is not None
+    assert Path(plan.command[0]).stem == "uv"
+    assert plan.command[1:] == ("sync", "--frozen", "--project", str(plain.root))
+    assert plan.working_directory == plain.root
+    assert plan.environ == {"UV_PROJECT_ENVIRONMENT": str(plain.venv)}
+
+
+def test_uv_is_taken_from_path_when_it_is_not_beside_our_python(plain, tmp_path, monkeypatch):
+    uv = tmp_path / "bin" / "uv"
+    write(uv, "#!/bin/sh\n")
+    uv.chmod(0o755)
+    monkeypatch.setattr("sys.executable", str(tmp_path / "elsewhere" / "python"))
+    monkeypatch.setenv("PATH", str(uv.parent))
+    plan = backend_for(plain).sync_plan(plain)
+    assert plan is not None
+    assert plan.command[0] == str(uv)
+
+
+def test_without_uv_the_error_says_how_to_get_it(plain, tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.executable", str(tmp_path / "python"))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(BackendError, match="'one'") as caught:
+        backend_for(plain).sync_plan(plain)
+    assert "install uv" in caught.value.hint
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    folder = tmp_path / "checkout"
+    folder.mkdir()
+    git(folder, "init", "--quiet", "--template=")
+    return folder
+
+
+def test_a_repository_without_a_commit_has_no_head(checkout):
+    assert head_commit(checkout / ".git") == ""
+
+
+def test_the_head_is_found_loose_packed_and_detached(checkout):
+    head = commit(checkout)
+    assert head_commit(checkout / ".git") == head
+    git(checkout, "pack-refs", "--all")
+    assert head_commit(checkout / ".git") == head
+    git(checkout, "checkout", "--quiet", "--detach")
+    assert head_commit(checkout / ".git") == head
+
+
+def test_the_head_of_a_worktree_is_its_own(checkout, tmp_path):
+    first = commit(checkout)
+    git(checkout, "worktree", "add", "--quiet", "-b", "other", str(tmp_path / "tree"))
+    second = commit(tmp_path / "tree")
+    assert head_commit(tmp_path / "tree" / ".git") == second
+    assert head_commit(checkout / ".git") == first
+
+
+@pytest.mark.parametrize(
+    "head", ["", "nonsense", "ref: refs/heads/gone", "ref: ../../secret", "ref: /etc/passwd", "\xff"]
+)
+def test_a_head_that_leads_to_no_commit_gives_none(checkout, head):
+    commit(checkout)
+    (checkout / ".git" / "HEAD").write_bytes(head.encode("latin-1"))
+    assert head_commit(checkout / ".git") == ""
+
+
+def test_a_circle_of_refs_gives_none(checkout):
+    (checkout / ".git" / "HEAD").write_text("ref: refs/heads/a")
+    write(checkout / ".git" / "refs" / "heads" / "a", "ref: refs/heads/a")
+    assert head_commit(checkout / ".git") == ""
+
+
+def test_a_folder_without_git_has_no_head(tmp_path):
+    assert head_commit(tmp_path / ".git") == ""

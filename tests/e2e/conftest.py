@@ -1,0 +1,29 @@
+"""What every end-to-end test gets: a live workspace that agrees with its journal in the end and leaves nothing running."""
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.live_workspace import LiveWorkspace
+
+Maker = Callable[..., LiveWorkspace]
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Iterator[Maker]:
+    """Call it with the environments and what each does wrong: `workspace(good=None, bad={"hang": True})`."""
+    made: list[LiveWorkspace] = []
+
+    def make(**environments: Mapping[str, object] | None) -> LiveWorkspace:
+        live = LiveWorkspace(tmp_path / f"workspace-{len(made)}", environments)
+        made.append(live)
+        return live
+
+    try:
+        yield make
+    finally:
+        for live in made:
+            live.close()
+    for live in made:
+        assert live.agrees()

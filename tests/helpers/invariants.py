@@ -1,0 +1,230 @@
+"""What must hold in every history, checked after each transaction and each effect. Counted from the log, not from the state."""
+
+from collections.abc import Sequence
+
+import attrs
+
+from journal.codec import Recorded
+from journal.events import (
+    AbortRequested,
+    Event,
+    FileIngested,
+    FileRejected,
+    HealthConfirmed,
+    HealthProbed,
+    LockAcquired,
+    LockBroken,
+    LockReleased,
+    OrchestratorLost,
+    OrchestratorStarted,
+    OrchestratorStopped,
+    PreflightStarted,
+    ProcessExited,
+    ProcessIntended,
+    ProcessSignalled,
+    ProcessSpawned,
+    ProcessStopAsked,
+    ProcessSwept,
+    RestartRequested,
+    RollbackTried,
+    ShutdownRequested,
+    StartPlanned,
+    SwitchAborted,
+    SwitchCompleted,
+    SwitchCriticallyFailed,
+    SwitchRequested,
+    SwitchRolledBack,
+    SyncStarted,
+    WorkerCancelled,
+)
+from orchestrator.actions import (
+    Effect,
+    End,
+    KillWorker,
+    Probe,
+    Signal,
+    Spawn,
+    StartPreflight,
+    StartSync,
+    Sweep,
+    TakeFile,
+    TakeForeignLock,
+)
+from orchestrator.deciding.situation import BREAKER_WINDOW_NS
+from projections.evolve_supervision import inbox_key
+from projections.state import Goal, WorkspaceState
+from projections.switching import Stage
+from projections.views import status_document
+from tests.helpers.simulated_machine import SimulatedMachine
+
+TERMINAL = (SwitchCompleted, SwitchRolledBack, SwitchCriticallyFailed, SwitchAborted)
+SERVING_ENDS = (SwitchCompleted, SwitchRolledBack)
+STARTS_MAX = 8
+"""ComfyUIs started in any minute without anybody asking in between, switches aside."""
+
+
+class BrokenInvariantError(AssertionError):
+    """Something that must never be the case was the case."""
+
+
+def must(condition: object, message: str) -> None:
+    """Raise BrokenInvariantError unless `condition` holds."""
+    if not condition:
+        raise BrokenInvariantError(message)
+
+
+@attrs.define
+class Invariants:
+    """Watches one history from its beginning."""
+
+    machine: SimulatedMachine
+    required_successes: int = 3
+    log: list[Recorded] = attrs.Factory(list)
+    run_of_successes: dict[int, int] = attrs.Factory(dict)
+    taken: set[str] = attrs.Factory(set)
+    spawned: set[int] = attrs.Factory(set)
+    exited: set[int] = attrs.Factory(set)
+    believed: set[tuple[str, int | None]] = attrs.Factory(set)
+    plain_starts_ns: list[int] = attrs.Factory(list)
+    shown: tuple[int, int] = (0, 0)
+
+    # ---------------------------------------------------- transactions
+
+    def before_event(self, state: WorkspaceState, recorded: Recorded) -> None:
+        """Look at one event and the state that it meets."""
+        event = recorded.event
+        self.log.append(recorded)
+        match event:
+            case OrchestratorStarted() | OrchestratorLost():
+                self.run_of_successes.clear()
+            case HealthProbed():
+                self.run_of_successes[event.spawn] = self.run_of_successes.get(event.spawn, 0) + 1 if event.ok else 0
+                must(event.successes == self.run_of_successes[event.spawn], f"{event} counts wrongly")
+            case HealthConfirmed():
+                run = self.run_of_successes.get(event.spawn, 0)
+                must(run >= self.required_successes, f"{event} after {run} successes in a row")
+            case FileIngested() | FileRejected():
+                key = inbox_key(event.name, event.sha256, event.mtime_ns, event.inode)
+                must(key not in self.taken, f"{key} is taken in twice")
+                self.taken.add(key)
+            case ProcessSpawned():
+                must(event.spawn not in self.spawned, f"spawn {event.spawn} was spawned twice")
+                self.spawned.add(event.spawn)
+            case ProcessExited():
+                must(event.spawn not in self.exited, f"spawn {event.spawn} exited twice")
+                self.exited.add(event.spawn)
+            case ProcessStopAsked():
+                self._stop_is_due(state, event)
+            case RollbackTried():
+                self._candidate_is_believed(state, event)
+            case ProcessIntended() | StartPlanned() | SwitchRequested() | RestartRequested():
+                self._count_starts(state, recorded)
+            case _:
+                pass
+
+    def after_transaction(self, before: WorkspaceState, drafts: Sequence[Event], after: WorkspaceState) -> None:
+        """Look at the state between two transactions."""
+        switch_is_open = after.job is not None and after.job.is_switch
+        must((after.lock is not None) == switch_is_open, f"lock {after.lock}, job {after.job}")
+        if after.lock is not None and after.job is not None:
+            must(after.lock.switch == after.job.job, "the lock is another switch's")
+        kinds = [type(event) for event in drafts]
+        ends = sum(isinstance(event, TERMINAL) for event in drafts)
+        must(ends == kinds.count(LockReleased), "a switch ends without its lock, or the lock without its switch")
+        must(kinds.count(LockAcquired) == kinds.count(SwitchRequested), "a switch begins without its lock")
+        self._progress_never_falls(after)
+        for event in drafts:
+            if isinstance(event, TERMINAL):
+                self._end_is_clean(event, after)
+
+    def _end_is_clean(self, event: Event, state: WorkspaceState) -> None:
+        """Where a switch ends, only what is said to serve is alive."""
+        alive = {process.identity: process for process in self.machine.alive()}
+        if isinstance(event, SwitchCompleted | SwitchRolledBack):
+            serving = state.main_process or state.source_process
+            identity = None if serving is None else serving.identity
+            expected = {identity} if not isinstance(event, SwitchRolledBack) or not event.nothing_stopped else {identity}
+            must(set(alive) <= expected, f"at {event} also alive: {list(alive.values())}, serving: {serving}")
+            must(serving is not None and serving.environment == event.environment, f"{event}, but {serving} serves")
+            if state.main_process is not None:
+                must(state.main_process.confirmed, f"{event} before its main process was confirmed")
+        else:
+            ours = [process for process in alive.values() if process not in self.machine.foreign]
+            must(not ours, f"at {event} still alive: {ours}")
+
+    def _progress_never_falls(self, state: WorkspaceState) -> None:
+        document = status_document(state) or {}
+        switch, progress = document.get("switch_id", 0), document.get("progress", 0)
+        if switch and switch == self.shown[0]:
+            must(progress >= self.shown[1], f"progress of switch {switch} fell from {self.shown[1]} to {progress}")
+        if switch:
+            self.shown = (switch, progress)
+
+    def _stop_is_due(self, state: WorkspaceState, event: ProcessStopAsked) -> None:
+        """Nobody stops a healthy main process but a shutdown, a restart, or a switch that has to make room."""
+        process, job = state.processes[event.spawn], state.job
+        if process.confirmed is None or event.spawn != state.main:
+            return
+        makes_room = job is not None and (
+            job.stage is Stage.CLEARING
+            or (job.stage is Stage.SYNCING and job.wanted == process.environment)
+            or (job.is_switch and job.rolling_back)
+        )
+        must(
+            state.goal is Goal.STOP or state.restart_asked is not None or makes_room,
+            f"{event} although nothing wants it: job {job}",
+        )
+
+    def _candidate_is_believed(self, state: WorkspaceState, event: RollbackTried) -> None:
+        served = None if state.job is None else state.job.served
+        known = event.generation in {generation.generation for generation in state.generations}
+        served_before = served is not None and served.environment == event.environment
+        must(known or served_before, f"{event} was never seen healthy")
+
+    def _count_starts(self, state: WorkspaceState, recorded: Recorded) -> None:
+        event, at_ns = recorded.event, recorded.at.monotonic_ns
+        if isinstance(event, SwitchRequested | RestartRequested) or (isinstance(event, StartPlanned) and event.asked):
+            self.plain_starts_ns.clear()
+        elif isinstance(event, ProcessIntended) and state.job is not None and not state.job.is_switch:
+            recent = [one for one in self.plain_starts_ns if 0 <= at_ns - one < BREAKER_WINDOW_NS]
+            self.plain_starts_ns = [*recent, at_ns]
+            must(len(self.plain_starts_ns) <= STARTS_MAX, f"{len(self.plain_starts_ns)} starts within a minute")
+
+    # --------------------------------------------------------- effects
+
+    def before_effect(self, effect: Effect, drafts: Sequence[Event]) -> None:
+        """Every effect but a probe has its intention in the journal."""
+        last = drafts[-1] if drafts else None
+        match effect:
+            case Probe():
+                return
+            case Spawn():
+                wanted = self._event(effect.spawn)
+                good = isinstance(wanted, ProcessIntended) and wanted.command == effect.command
+                alive = self.machine.alive()
+                must(not alive, f"{effect} while {alive} lives")
+                must(not self.machine.port_holder(), f"{effect} while the port is taken")
+            case StartPreflight():
+                good = isinstance(self._event(effect.worker), PreflightStarted)
+            case StartSync():
+                good = isinstance(self._event(effect.worker), SyncStarted)
+            case Signal():
+                good = isinstance(last, ProcessSignalled) and (last.spawn, last.signal) == (effect.spawn, effect.signal)
+            case Sweep():
+                good = isinstance(last, ProcessSwept) and last.spawn == effect.spawn
+            case KillWorker():
+                good = isinstance(last, WorkerCancelled) and last.worker == effect.worker
+            case TakeFile():
+                good = effect.key in self.taken
+            case TakeForeignLock():
+                good = isinstance(last, LockBroken)
+            case End():
+                good = isinstance(last, OrchestratorStopped) and last.exit_status == effect.exit_status
+        must(good, f"{effect} without an intention; last event {last}")
+
+    def _event(self, seq: int) -> Event | None:
+        return self.log[seq - 1].event if 0 < seq <= len(self.log) else None
+
+
+ASKING = (RestartRequested, ShutdownRequested, AbortRequested, SwitchRequested)
+"""What people want."""

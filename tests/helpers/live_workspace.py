@@ -1,0 +1,194 @@
+"""A workspace of stand-ins with a real orchestrator, as a user has it: started, asked and looked at by its commands."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any, TypeVar
+
+from comfyui_stand_in.environment import free_port
+from comfyui_stand_in.install import give_orders, install, make_python
+from journal.codec import Recorded
+from journal.errors import JournalMissing
+from journal.events import Event
+from journal.identity import is_alive
+from journal.store import Journal
+from projections.evolve import fold
+from projections.state import WorkspaceState
+from tests.helpers.waiting import until
+
+E = TypeVar("E", bound=Event)
+
+PATIENCE_S = 30.0
+QUICK = {
+    "probe_interval_s": 0.05,
+    "stop_timeout_s": 3,
+    "health_check_timeout_s": 10,
+    "crash_retry_delay_s": 0.2,
+}
+"""Settings that make a test short; what a test is about it sets itself."""
+
+
+class LiveWorkspace:
+    """One workspace. `close` ends what still runs, whatever the test did."""
+
+    def __init__(self, root: Path, environments: Mapping[str, Mapping[str, object] | None]) -> None:
+        self.root = root
+        self.metadata = root / ".metadata"
+        self.metadata.mkdir(parents=True)
+        self.port = free_port()
+        self.orchestrators: list[subprocess.Popen[bytes]] = []
+        for name, orders in environments.items():
+            self.add(name, orders)
+        self.configure()
+
+    def add(self, name: str, orders: Mapping[str, object] | None = None) -> Path:
+        """An environment; the folder of its ComfyUI."""
+        comfyui = self.comfyui(name)
+        install(comfyui, orders)
+        make_python(comfyui.parent / ".venv")
+        return comfyui
+
+    def comfyui(self, name: str) -> Path:
+        return self.root / "environments" / name / "ComfyUI"
+
+    def order(self, name: str, orders: Mapping[str, object] | None) -> None:
+        """What its next starts do wrong."""
+        give_orders(self.comfyui(name), orders)
+
+    def configure(self, **settings: object) -> None:
+        document = {"orchestrator": {**QUICK, "control_port": free_port(), **settings}}
+        (self.metadata / "orchestrator_config.json").write_text(json.dumps(document))
+
+    def start(self, environment: str = "", *arguments: str, **environ: str) -> subprocess.Popen[bytes]:
+        """An orchestrator as a panel starts it. It is not waited for."""
+        command = [sys.executable, "-m", "orchestrator", "--workspace", str(self.root)]
+        command += ["--environment", environment] if environment else []
+        command += ["--args", "--port", str(self.port), *arguments]
+        with (self.metadata / "orchestrator.log").open("ab") as log:
+            process = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, **environ})
+        self.orchestrators.append(process)
+        return process
+
+    def serve(self, environment: str, *arguments: str) -> subprocess.Popen[bytes]:
+        """The same, and `environment` serves when it returns."""
+        process = self.start(environment, *arguments)
+        self.until(lambda state: state.serving == environment)
+        return process
+
+    def cli(self, *arguments: str, tool: str = "orchestrator", **environ: str) -> subprocess.CompletedProcess[str]:
+        """One of the installed commands."""
+        script = Path(sys.executable).with_name(f"comfygit-{tool}")
+        command = [str(script), *arguments, "--workspace", str(self.root)]
+        return subprocess.run(
+            command, capture_output=True, text=True, timeout=60, check=False, env={**os.environ, **environ}
+        )
+
+    def log(self) -> str:
+        return (self.metadata / "orchestrator.log").read_text(errors="replace")
+
+    def state(self) -> WorkspaceState:
+        return fold(self.events())
+
+    def events(self) -> list[Recorded]:
+        try:
+            with Journal.open_readonly(self.metadata / "journal.db") as journal:
+                return list(journal.read())
+        except JournalMissing:  # its orchestrator has only just been started
+            return []
+
+    def of(self, kind: type[E]) -> list[E]:
+        """The events of that class, in order."""
+        return [recorded.event for recorded in self.events() if isinstance(recorded.event, kind)]
+
+    def names(self) -> list[str]:
+        return [recorded.event.stored_name for recorded in self.events()]
+
+    def until(self, reached: Callable[[WorkspaceState], bool], timeout_s: float = PATIENCE_S) -> WorkspaceState:
+        """The state, once it is as wanted. Fails with the end of the log."""
+
+        def look() -> WorkspaceState | None:
+            state = self.state()
+            return state if reached(state) else None
+
+        try:
+            return until(look, timeout_s)
+        except AssertionError as error:
+            message = f"{error}\n{self.names()[-12:]}\n{self.log()[-3000:]}"
+            raise AssertionError(message) from None
+
+    def until_over(self, count: int = 1) -> WorkspaceState:
+        """The state once that many switches have ended."""
+        return self.until(lambda state: len(state.switches) >= count and state.lock is None)
+
+    def ask(self, path: str, body: object | None = None, port: int | None = None) -> Any:
+        """What ComfyUI (or whoever listens on `port`) answers; with `body` a POST."""
+        data = None if body is None else json.dumps(body).encode()
+        url = f"http://127.0.0.1:{port or self.port}{path}"
+        request = urllib.request.Request(url, data, {"Content-Type": "application/json"} if data else {})
+        with closing(urllib.request.urlopen(request, timeout=5)) as response:
+            return json.loads(response.read() or b"null")
+
+    def leave(self, code: int) -> None:
+        """ComfyUI leaves with that code, by itself."""
+        self.ask("/stand_in/exit", {"code": code})
+
+    def request(self, target: str, source: str | None = None) -> None:
+        """A request as the public panel writes it: open, write, close, and the lock touched before."""
+        (self.metadata / ".switch.lock").touch()
+        with (self.metadata / ".switch_request.json").open("w") as file:
+            json.dump({"target_env": target, "source_env": source, "timestamp": 1_700_000_000.0}, file)
+
+    def command(self, **fields: object) -> None:
+        """A `.cmd` as others write it: by rename."""
+        temporary = self.metadata / f".cmd.tmp.{os.getpid()}"
+        temporary.write_text(json.dumps(fields))
+        temporary.rename(self.metadata / ".cmd")
+
+    def starts(self, name: str) -> list[dict[str, Any]]:
+        """What each start of that environment's stand-in said of itself."""
+        path = self.comfyui(name) / "starts.jsonl"
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+    def status(self) -> dict[str, Any] | None:
+        path = self.metadata / ".switch_status.json"
+        return json.loads(path.read_text()) if path.exists() else None
+
+    def stop(self, process: subprocess.Popen[bytes] | None = None) -> int:
+        """SIGTERM, and its exit status."""
+        process = process or self.orchestrators[-1]
+        process.send_signal(signal.SIGTERM)
+        return process.wait(PATIENCE_S)
+
+    def agrees(self) -> bool:
+        """Whether every file says what the journal says."""
+        done = self.cli("replay", tool="journal")
+        assert "all views agree" in done.stdout, done.stdout + done.stderr
+        return done.returncode == 0
+
+    def close(self) -> None:
+        for process in self.orchestrators:
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+        for process in self.orchestrators:
+            try:
+                process.wait(PATIENCE_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        self._end_the_detached()
+
+    def _end_the_detached(self) -> None:
+        """An orchestrator that a command started in the background, and what a killed one left running."""
+        identity = self.state().orchestrator
+        if identity is not None and is_alive(identity):
+            os.kill(identity.pid, signal.SIGTERM)
+            until(lambda: not is_alive(identity), PATIENCE_S)
+        for process in self.state().processes.values():
+            if process.identity is not None and is_alive(process.identity):
+                os.kill(process.identity.pid, signal.SIGKILL)

@@ -1,0 +1,180 @@
+"""What a simulated ComfyUI, worker or environment does: scripts as data, and the processes that follow them."""
+
+import math
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import TypeVar
+
+import attrs
+
+from journal.clock import MS, S, seconds
+from journal.identity import Identity
+
+NEVER_NS = 1 << 61
+_T = TypeVar("_T")
+
+
+class Answer(StrEnum):
+    """How it answers a probe, once its port is open."""
+
+    READY = "ready"
+    ERROR = "error"
+    MUTE = "mute"
+    FLAPPING = "flapping"
+
+
+AS_THE_REAL_ONE: Mapping[str, float] = {"SIGINT": 1.9, "SIGTERM": 0.12, "SIGKILL": 0.01}
+"""Seconds from a signal to the end."""
+DEAF: Mapping[str, float] = {"SIGKILL": 0.01}
+"""Only SIGKILL ends it."""
+
+
+@attrs.frozen
+class Script:
+    """One start of a ComfyUI; times in seconds from that start. `serves_after_s` is when its port opens.
+
+    `survivors` of its descendants outlive it until they are swept. `found_after_s`: how long an orchestrator that did
+    not start it itself cannot tell whether it is there.
+    """
+
+    serves_after_s: float = 2.0
+    answer: Answer = Answer.READY
+    exits_after_s: float = math.inf
+    code: int | None = 0
+    signal: str = ""
+    ends_in_s: Mapping[str, float] = AS_THE_REAL_ONE
+    survivors: int = 0
+    found_after_s: float = 0.0
+    error: str = ""
+
+
+HEALTHY = Script()
+"""Serves two seconds after its start, until somebody stops it."""
+DIES_AT_START = Script(serves_after_s=math.inf, exits_after_s=0.5, code=7)
+"""As with a broken dependency."""
+HANGS = Script(serves_after_s=math.inf)
+"""Never opens its port, never ends."""
+
+
+def leaves_with(code: int, after_s: float = 5.0) -> Script:
+    """Healthy, and then ends with this code."""
+    return Script(exits_after_s=after_s, code=code)
+
+
+@attrs.frozen
+class Work:
+    """What a preflight or a sync comes to. `dies_in_s`: from being killed to being gone."""
+
+    ok: bool = True
+    problem: str = ""
+    takes_s: float = 0.2
+    dies_in_s: float = 0.01
+
+
+@attrs.define
+class SimulatedEnvironment:
+    """One environment on the simulated disk. Of each list the last one is used again and again."""
+
+    name: str
+    scripts: list[Script] = attrs.Factory(lambda: [HEALTHY])
+    preflights: list[Work] = attrs.Factory(lambda: [Work()])
+    syncs: list[Work] = attrs.Factory(lambda: [Work(takes_s=1.0)])
+    fingerprint: str = attrs.field(default=attrs.Factory(lambda self: f"content of {self.name}", takes_self=True))
+    problem: str = ""
+
+    def next_script(self) -> Script:
+        """What the next start does."""
+        return _next(self.scripts)
+
+    def next_preflight(self) -> Work:
+        """What the next preflight comes to."""
+        return _next(self.preflights)
+
+    def next_sync(self) -> Work:
+        """What the next sync comes to."""
+        return _next(self.syncs)
+
+
+def _next(items: list[_T]) -> _T:
+    return items.pop(0) if len(items) > 1 else items[0]
+
+
+@attrs.define(eq=False)
+class SimulatedProcess:
+    """A ComfyUI that was really started, whoever knows of it. `parent` started it; only it learns the exit code."""
+
+    identity: Identity
+    environment: str
+    script: Script
+    parent: Identity | None
+    started_ns: int
+    ends_ns: int = NEVER_NS
+    code: int | None = None
+    signal: str = ""
+    survivors: int = 0
+    probed: int = 0
+
+    def __attrs_post_init__(self) -> None:
+        """Follow the script from the start on."""
+        self.survivors = self.script.survivors
+        if not math.isinf(self.script.exits_after_s):
+            self._end_at(self.started_ns + seconds(self.script.exits_after_s), self.script.code, self.script.signal)
+
+    def is_alive(self, now_ns: int) -> bool:
+        """Whether it has not ended yet."""
+        return now_ns < self.ends_ns
+
+    def has_port(self, now_ns: int) -> bool:
+        """Whether it has opened its port and still holds it."""
+        if math.isinf(self.script.serves_after_s) or not self.is_alive(now_ns):
+            return False
+        return now_ns >= self.started_ns + seconds(self.script.serves_after_s)
+
+    def get_signal(self, name: str, now_ns: int) -> None:
+        """End after the scripted time, or not at all. A ComfyUI cleans up after SIGINT and leaves with 0."""
+        if name in self.script.ends_in_s and self.is_alive(now_ns):
+            code, signal = (0, "") if name == "SIGINT" else (None, name)
+            self._end_at(now_ns + seconds(self.script.ends_in_s[name]), code, signal)
+
+    def end(self, now_ns: int, code: int) -> None:
+        """End at once, for a reason of its own."""
+        self._end_at(now_ns, code, "")
+
+    def vanish(self, now_ns: int) -> None:
+        """End at once, in a way that nobody learns of."""
+        self._end_at(now_ns, None, "")
+        self.survivors = 0
+
+    def answer(self, now_ns: int, patience_ns: int) -> tuple[bool, int, int | None, str]:
+        """What a probe gets: ok, after how many nanoseconds, HTTP status, error."""
+        if not self.has_port(now_ns):
+            return False, MS, None, "connection refused"
+        self.probed += 1
+        if self.script.answer is Answer.MUTE:
+            return False, patience_ns, None, f"no answer within {patience_ns / S:.1f} s"
+        if self.script.answer is Answer.ERROR or (self.script.answer is Answer.FLAPPING and self.probed % 3 == 0):
+            return False, 5 * MS, 500, "HTTP 500"
+        return True, 5 * MS, 200, ""
+
+    def _end_at(self, when_ns: int, code: int | None, signal: str) -> None:
+        if when_ns < self.ends_ns:
+            self.ends_ns, self.code, self.signal = when_ns, code, signal
+
+
+@attrs.define(eq=False)
+class SimulatedWorker:
+    """A preflight or sync that was really started."""
+
+    worker: int
+    identity: Identity
+    work: Work
+    parent: Identity
+    ends_ns: int
+
+    def is_alive(self, now_ns: int) -> bool:
+        """Whether it has not ended yet."""
+        return now_ns < self.ends_ns
+
+    def kill(self, now_ns: int) -> None:
+        """End soon."""
+        self.ends_ns = min(self.ends_ns, now_ns + seconds(self.work.dies_in_s))

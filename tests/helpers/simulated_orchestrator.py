@@ -1,0 +1,244 @@
+"""An orchestrator's shell on the simulated machine: what it sees, what its effects do, and what it forgets when it dies."""
+
+from collections.abc import Callable, Iterator
+
+import attrs
+
+from journal.clock import seconds
+from journal.events import Origin, Role
+from journal.identity import Identity
+from orchestrator.actions import (
+    Effect,
+    End,
+    KillWorker,
+    Probe,
+    Signal,
+    Spawn,
+    StartPreflight,
+    StartSync,
+    Sweep,
+    TakeFile,
+    TakeForeignLock,
+    Took,
+)
+from orchestrator.world import (
+    ChildFacts,
+    EnvironmentFacts,
+    InboxItem,
+    PortFacts,
+    Presence,
+    ProbeFacts,
+    WorkFacts,
+    World,
+)
+from projections.generations import latest_of
+from projections.locking import ForeignLock
+from projections.state import Job, Process, WorkspaceState
+from projections.switching import Stage
+from tests.helpers.simulated_comfyui import SimulatedEnvironment, SimulatedWorker, Work
+from tests.helpers.simulated_machine import SimulatedMachine
+
+PORT = 8188
+SWEPT_AFTER_S = 0.12
+"""How long killed survivors take to be gone; nobody is told."""
+
+
+@attrs.define(eq=False)
+class SimulatedOrchestrator:
+    """One life of the shell. All its fields but the first two are lost with it."""
+
+    machine: SimulatedMachine
+    me: Identity
+    signal: str = ""
+    probe: ProbeFacts | None = None
+    probing: bool = False
+    failed_starts: dict[int, str] = attrs.Factory(dict)
+    exit_status: int | None = None
+
+    # ---------------------------------------------------------- seeing
+
+    def look(self, state: WorkspaceState) -> World:
+        """The facts for one decision, and no more of them than the real shell collects."""
+        machine = self.machine
+        inbox = machine.inbox()
+        return World(
+            me=self.me,
+            workspace="/workspace",
+            signal=self.signal,
+            processes={process.spawn: self._child(process) for process in state.processes.values()},
+            work=None if state.worker is None else self._work(state.worker.worker),
+            probe=self.probe,
+            probing=self.probing,
+            port=self._port(state),
+            inbox=inbox,
+            source=self._source(state, inbox),
+            foreign_lock=None if machine.foreign_lock is None else ForeignLock(machine.foreign_lock),
+            environments={name: self._environment(name, state) for name in set(_names(state, inbox))},
+        )
+
+    def _child(self, process: Process) -> ChildFacts:
+        machine, identity = self.machine, process.identity
+        if identity is None:
+            return self._intended(process.spawn)
+        found = machine.find(identity)
+        if found is not None and found.is_alive(machine.now_ns):
+            return ChildFacts(Presence.ALIVE, identity)
+        if found is None or process.role is Role.SOURCE or not (machine.guarded or found.parent == self.me):
+            return ChildFacts(Presence.GONE, identity, left_behind=_pids(0 if found is None else found.survivors))
+        return ChildFacts(
+            Presence.GONE, identity, code=found.code, signal=found.signal, left_behind=_pids(found.survivors)
+        )
+
+    def _intended(self, spawn: int) -> ChildFacts:
+        machine = self.machine
+        if spawn in self.failed_starts:
+            return ChildFacts(Presence.ABSENT, error=self.failed_starts[spawn])
+        found = machine.started.get(spawn)
+        if found is not None and found.parent == self.me:
+            return ChildFacts(Presence.ALIVE, found.identity)
+        if found is None or not found.is_alive(machine.now_ns):
+            return ChildFacts(Presence.ABSENT)
+        if machine.now_ns < found.started_ns + seconds(found.script.found_after_s):
+            return ChildFacts(Presence.PENDING)
+        return ChildFacts(Presence.ALIVE, found.identity)
+
+    def _work(self, worker: int) -> WorkFacts:
+        found = self.machine.workers.get(worker)
+        if found is None:
+            return WorkFacts(alive=False)
+        if found.is_alive(self.machine.now_ns):
+            return WorkFacts(alive=True, identity=found.identity)
+        if found.parent != self.me:
+            return WorkFacts(alive=False)
+        return WorkFacts(alive=False, ended=True, ok=found.work.ok, problem=found.work.problem)
+
+    def _port(self, state: WorkspaceState) -> PortFacts | None:
+        if state.job is None or state.job.stage is not Stage.CLEARING or state.processes:
+            return None
+        holder = self.machine.port_holder()
+        return PortFacts(PORT, free=not holder, holder=holder)
+
+    def _source(self, state: WorkspaceState, inbox: tuple[InboxItem, ...]) -> Identity | None:
+        if state.processes:
+            return None
+        names = {item.source for item in inbox if item.target}
+        if state.job is not None and state.job.origin is Origin.FILE and not state.job.rolling_back:
+            names.add(state.job.source)
+        return next(
+            (one.identity for one in self.machine.foreign if one.environment in names and one in self.machine.alive()),
+            None,
+        )
+
+    def _environment(self, name: str, state: WorkspaceState) -> EnvironmentFacts:
+        problem = self.machine.problem_of(name)
+        if problem:
+            return EnvironmentFacts(name, problem)
+        fingerprint = self.machine.environments[name].fingerprint if _needs_fingerprint(name, state) else None
+        return EnvironmentFacts(name, "", fingerprint, f"/workspace/{name}/python", f"/workspace/{name}/ComfyUI")
+
+    # ----------------------------------------------------------- doing
+
+    def use_up(self, took: frozenset[Took]) -> None:
+        """Forget what a decision was made of."""
+        if Took.SIGNAL in took:
+            self.signal = ""
+        if Took.PROBE in took:
+            self.probe = None
+
+    def perform(self, effect: Effect, state: WorkspaceState) -> None:
+        """Do it."""
+        machine = self.machine
+        match effect:
+            case Spawn():
+                self._spawn(effect)
+            case Signal():
+                machine.signal(effect.identity, effect.signal)
+            case Sweep():
+                swept_ns = machine.now_ns + seconds(SWEPT_AFTER_S)
+                machine.schedule(swept_ns, lambda: _leave_none(machine, effect.spawn, state), wakes=False)
+            case Probe():
+                self._probe(effect, state)
+            case StartPreflight():
+                self._work_at(effect.worker, self._planned(effect.environment, SimulatedEnvironment.next_preflight))
+            case StartSync():
+                self._work_at(effect.worker, self._planned(effect.environment, SimulatedEnvironment.next_sync))
+            case KillWorker():
+                self._kill(effect.worker)
+            case TakeFile():
+                machine.remove(effect.name, effect.key)
+            case TakeForeignLock():
+                machine.foreign_lock = None
+            case End():
+                self.exit_status = effect.exit_status
+
+    def _planned(self, name: str, of: Callable[[SimulatedEnvironment], Work]) -> Work:
+        problem = self.machine.problem_of(name)
+        return Work(ok=False, problem=problem, takes_s=0.0) if problem else of(self.machine.environments[name])
+
+    def _spawn(self, effect: Spawn) -> None:
+        problem = self.machine.problem_of(effect.environment)
+        process = None if problem else self.machine.start(effect.environment, self.me)
+        if process is None or process.script.error:
+            self.failed_starts[effect.spawn] = problem if process is None else process.script.error
+        else:
+            self.machine.started[effect.spawn] = process
+
+    def _probe(self, effect: Probe, state: WorkspaceState) -> None:
+        machine = self.machine
+        process = machine.find(state.processes[effect.spawn].identity)
+        if machine.stranger:
+            answer = (True, 5_000_000, 200, "")
+        elif process is None:
+            answer = (False, 1_000_000, None, "connection refused")
+        else:
+            answer = process.answer(machine.now_ns, effect.timeout_ns)
+        ok, latency_ns, status, error = answer
+        self.probing = True
+        facts = ProbeFacts(effect.spawn, ok, latency_ns, status, error, machine.stranger)
+        machine.schedule(machine.now_ns + latency_ns, lambda: self._answered(facts))
+
+    def _answered(self, facts: ProbeFacts) -> None:
+        self.probe, self.probing = facts, False
+
+    def _work_at(self, worker: int, work: Work) -> None:
+        machine = self.machine
+        ends_ns = machine.now_ns + seconds(work.takes_s)
+        machine.workers[worker] = SimulatedWorker(worker, machine.new_identity(), work, self.me, ends_ns)
+        machine.schedule(ends_ns)
+
+    def _kill(self, worker: int) -> None:
+        found = self.machine.workers.get(worker)
+        if found is not None:
+            found.kill(self.machine.now_ns)
+            self.machine.schedule(found.ends_ns)
+
+
+def _pids(survivors: int) -> tuple[int, ...]:
+    return tuple(range(90_000, 90_000 + survivors))
+
+
+def _leave_none(machine: SimulatedMachine, spawn: int, state: WorkspaceState) -> None:
+    found = machine.find(state.processes[spawn].identity)
+    if found is not None:
+        found.survivors = 0
+
+
+def _names(state: WorkspaceState, inbox: tuple[InboxItem, ...]) -> Iterator[str]:
+    yield from (item.target for item in inbox if item.target)
+    if state.job is not None:
+        yield state.job.wanted
+        if _lacks_evidence(state.job, state):
+            yield state.job.source
+
+
+def _lacks_evidence(job: Job, state: WorkspaceState) -> bool:
+    return bool(job.source) and job.origin is Origin.FILE and latest_of(state.generations, job.source) is None
+
+
+def _needs_fingerprint(name: str, state: WorkspaceState) -> bool:
+    job = state.job
+    if job is None:
+        return False
+    if name == job.wanted and job.stage in {Stage.SYNCING, Stage.CLEARING}:
+        return True
+    return name == job.source and _lacks_evidence(job, state)

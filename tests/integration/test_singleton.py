@@ -1,0 +1,100 @@
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from journal.identity import identify
+from orchestrator.errors import OrchestratorError
+from orchestrator.singleton import AlreadyRunning, Singleton
+from tests.helpers.child_scripts import LIVE_ON, PYTHON, end
+
+HOLD = """
+import signal, subprocess, sys
+from pathlib import Path
+from orchestrator.singleton import Singleton
+held = Singleton.acquire(Path(sys.argv[1]))
+child = subprocess.Popen(sys.argv[2:], stdout=subprocess.DEVNULL, close_fds=False)
+print(child.pid, flush=True)
+signal.pause()
+"""
+
+
+@contextlib.contextmanager
+def holder(path: Path) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """Another process that holds the lock and has a child."""
+    process = subprocess.Popen([sys.executable, "-c", HOLD, str(path), *PYTHON, LIVE_ON], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    child_pid = int(process.stdout.readline())
+    child = identify(child_pid)
+    assert child is not None
+    try:
+        yield process, child_pid
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+        end(child)
+
+
+def can_acquire(path: Path) -> bool:
+    try:
+        Singleton.acquire(path).release()
+    except AlreadyRunning:
+        return False
+    return True
+
+
+def test_the_second_is_refused_and_the_next_after_a_release_is_not(tmp_path):
+    path = tmp_path / ".orchestrator.lock"
+    first = Singleton.acquire(path)
+    with pytest.raises(AlreadyRunning, match=r"\.orchestrator\.lock") as caught:
+        Singleton.acquire(path)
+    assert "comfygit-orchestrator status" in caught.value.hint
+    first.release()
+    first.release()
+    assert can_acquire(path)
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_it_ends_with_its_holder_by_kill_9_although_the_holders_child_lives(tmp_path):
+    path = tmp_path / ".orchestrator.lock"
+    with holder(path) as (process, child_pid):
+        assert not can_acquire(path)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        assert can_acquire(path)
+        assert identify(child_pid) is not None
+
+
+def test_the_refused_one_changes_no_file(tmp_path):
+    path = tmp_path / ".orchestrator.lock"
+    with holder(path):
+        os.utime(path, (1, 1))
+        before = [
+            (one.name, one.stat().st_mtime_ns, one.stat().st_ctime_ns, one.read_bytes()) for one in tmp_path.iterdir()
+        ]
+        folder_before = tmp_path.stat().st_mtime_ns
+        assert not can_acquire(path)
+        after = [
+            (one.name, one.stat().st_mtime_ns, one.stat().st_ctime_ns, one.read_bytes()) for one in tmp_path.iterdir()
+        ]
+        assert after == before
+        assert tmp_path.stat().st_mtime_ns == folder_before
+
+
+def test_what_was_in_the_file_does_not_matter(tmp_path):
+    path = tmp_path / ".orchestrator.lock"
+    path.write_text(f"{os.getpid()}\n")
+    assert can_acquire(path)
+
+
+def test_a_lock_that_cannot_be_opened_is_an_error_with_a_hint(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(OrchestratorError, match="locking") as caught:
+        Singleton.acquire(tmp_path / "file" / ".orchestrator.lock")
+    assert caught.value.hint
