@@ -3,7 +3,7 @@
 import contextlib
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import attrs
@@ -12,6 +12,7 @@ from journal import clock
 from journal.clock import Stamp, is_over, seconds
 from journal.codec import Draft
 from journal.doorbell import Doorbell
+from journal.errors import JournalMissing
 from journal.events import (
     AbortRequested,
     Origin,
@@ -142,7 +143,16 @@ def watch(ledger: Ledger, since: Stamp, timeout_s: float | None) -> Iterator[Wor
             bell.wait(LOOK_S)
 
 
-def follow_state(path: Path) -> Iterator[WorkspaceState]:
+def read_state(path: Path) -> WorkspaceState:
+    """The state of the journal at `path`; where there is none yet, that of a workspace that was never used. Reads only."""
+    try:
+        with Journal.open_readonly(path) as journal:
+            return fold(journal.read())
+    except JournalMissing:
+        return WorkspaceState()
+
+
+def follow_state(path: Path) -> Generator[WorkspaceState, None, None]:
     """The state of the journal at `path`, at once and whenever it has changed or LOOK_S has passed. Reads only.
 
     Raises JournalMissing when there is no journal yet.

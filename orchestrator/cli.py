@@ -1,8 +1,10 @@
 """The command line `comfygit-orchestrator`: parse, ask, print. What is asked is in `asking`, what is shown in `showing`."""
 
 import logging
+import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,7 +21,7 @@ _FORMAT: Final = "%(asctime)s %(levelname)s %(message)s"
 class _Group(click.Group):
     """Commands in the order in which they are needed, and an example before everything else."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         """In the order of definition."""
         return list(self.commands)
 
@@ -63,16 +65,20 @@ def run(context: click.Context, workspace: Path | None, environment: str, *, det
     All after --args goes to ComfyUI.
     """
     from orchestrator.asking import launcher
+    from orchestrator.endpoint import endpoint_problem
     from orchestrator.running import RunOptions, run_orchestrator
     from orchestrator.starting import StartOptions
     from orchestrator.workspace import open_workspace
 
     opened = open_workspace(workspace)
-    _configure_logging(None if detached else opened.metadata / "orchestrator.log")
     arguments = _comfyui_arguments(context, default=None if detached else ())
     start = StartOptions(environment=environment, arguments=arguments)
     options = RunOptions(start=start, foreground=not detached, launcher=launcher())
-    sys.exit(run_orchestrator(opened, options))
+    with _logging(None if detached else opened.metadata / "orchestrator.log"):
+        problem = endpoint_problem(arguments or ())
+        if problem:
+            logging.getLogger(__name__).warning("%s", problem)
+        sys.exit(run_orchestrator(opened, options))
 
 
 @cli.command()
@@ -224,15 +230,26 @@ def _comfyui_arguments(context: click.Context, default: tuple[str, ...] | None) 
     return default if given is None else given
 
 
-def _configure_logging(file: Path | None) -> None:
+@contextmanager
+def _logging(file: Path | None) -> Iterator[None]:
     """Log to stderr, and to `file` too; when detached, stderr is that file."""
     from orchestrator.output_file import open_appending
 
-    streams = [sys.stderr]
+    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
     if file is not None:
-        streams = [open(open_appending(file), "w", encoding="utf-8", errors="replace", buffering=1)]  # noqa: SIM115, PTH123
-    sys.stderr.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-    logging.basicConfig(level=logging.INFO, format=_FORMAT, handlers=[logging.StreamHandler(s) for s in streams])
+        os.close(open_appending(file))  # made with mode 0600
+        handlers.append(logging.FileHandler(file, encoding="utf-8", errors="backslashreplace"))
+    root = logging.getLogger()
+    root.setLevel(logging.INFO)
+    for handler in handlers:
+        handler.setFormatter(logging.Formatter(_FORMAT))
+        root.addHandler(handler)
+    try:
+        yield
+    finally:
+        for handler in handlers:
+            root.removeHandler(handler)
+            handler.close()
 
 
 def main(argv: Sequence[str] | None = None) -> int:

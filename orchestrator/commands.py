@@ -14,23 +14,22 @@ import click
 from journal import clock
 from journal.clock import Stamp, elapsed_ns
 from journal.codec import own_actor
-from journal.errors import JournalMissing
 from journal.events import RefusalReason
-from journal.store import Journal
 from orchestrator import showing
 from orchestrator.asking import (
     ask_abort,
     ask_restart,
     ask_shutdown,
     ask_switch,
+    follow_state,
     living_orchestrator,
+    read_state,
     spawn_orchestrator,
     watch,
 )
 from orchestrator.ledger import Ledger
 from orchestrator.waiting import ProgressLine
 from orchestrator.workspace import Workspace, WorkspaceError, open_workspace
-from projections.evolve import fold
 from projections.generations import Candidate, find, rollback_candidates
 from projections.state import Outcome, OutcomeState, WorkspaceState
 
@@ -57,7 +56,11 @@ def spawn(workspace: Path | None, environment: str, arguments: tuple[str, ...] |
         _refuse_unknown(ledger.workspace, environment)
         started = spawn_orchestrator(ledger, environment, arguments)
         log = ledger.workspace.metadata / "orchestrator.log"
-        _print(f"orchestrator started, pid {started.pid}; its log: {log}", {"started": True, "pid": started.pid}, as_json=as_json)
+        _print(
+            f"orchestrator started, pid {started.pid}; its log: {log}",
+            {"started": True, "pid": started.pid},
+            as_json=as_json,
+        )
     return 0
 
 
@@ -198,25 +201,14 @@ def status(workspace: Path | None, *, watch: bool, as_json: bool) -> int:
     opened = open_workspace(workspace)
     if watch:
         return _watch_status(opened, as_json=as_json)
-    state = _read_state(opened)
+    state = read_state(opened.journal_path)
     alive, now = living_orchestrator(state) is not None, clock.read()
     facts = showing.status_facts(state, alive=alive, now=now)
     _print(showing.status_text(state, alive=alive, now=now), facts, as_json=as_json)
     return 0
 
 
-def _read_state(workspace: Workspace) -> WorkspaceState:
-    """The state, without writing anything; of a workspace that has never been used, the empty one."""
-    try:
-        with Journal.open_readonly(workspace.journal_path) as journal:
-            return fold(journal.read())
-    except JournalMissing:
-        return WorkspaceState()
-
-
 def _watch_status(workspace: Workspace, *, as_json: bool) -> int:
-    from orchestrator.asking import follow_state
-
     shown = ""
     for state in follow_state(workspace.journal_path):
         alive, now = living_orchestrator(state) is not None, clock.read()
@@ -231,7 +223,7 @@ def _watch_status(workspace: Workspace, *, as_json: bool) -> int:
 
 def generations(workspace: Path | None, *, as_json: bool) -> int:
     """List the generations, newest first."""
-    state = _read_state(open_workspace(workspace))
+    state = read_state(open_workspace(workspace).journal_path)
     text = showing.generations_text(state.generations, clock.read())
     _print(text, showing.generation_facts(state.generations), as_json=as_json)
     return 0

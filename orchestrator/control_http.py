@@ -21,7 +21,6 @@ from orchestrator.errors import OrchestratorError
 
 _log = logging.getLogger(__name__)
 
-_STOP_S: Final = 0.2
 _LINGER_S: Final = 0.2  # to read on when a body was refused: else the sender sees a reset, not our answer
 _HANDLERS_END_S: Final = 0.05
 _HEADERS: Final = {
@@ -34,18 +33,10 @@ _PREFLIGHT_HEADERS: Final = {"Allow": "GET, HEAD, OPTIONS", "Access-Control-Allo
 
 
 class _Connection(web.RequestHandler):
-    """Says in JSON what is no HTTP, and keeps it out of the log: it is the sender's fault."""
+    """Says in JSON what is no HTTP, and keeps it out of the log: it is the sender's fault. Nothing else comes here."""
 
-    def handle_error(
-        self,
-        request: web.BaseRequest,
-        status: int = HTTPStatus.INTERNAL_SERVER_ERROR,
-        exc: BaseException | None = None,
-        message: str | None = None,
-    ) -> web.StreamResponse:
-        if status != HTTPStatus.BAD_REQUEST:
-            return super().handle_error(request, status, exc, message)
-        return _refused(guard.Refusal(status, "bad_request", "This is not a request in HTTP/1.1."))
+    def handle_error(self, *_args: Any, **_kwargs: Any) -> web.StreamResponse:
+        return _refused(guard.Refusal(HTTPStatus.BAD_REQUEST, "bad_request", "This is not a request in HTTP/1.1."))
 
 
 class HttpServer(web.Server):
@@ -83,14 +74,11 @@ class HttpServer(web.Server):
         super().connection_lost(handler, exc)
 
     async def close(self) -> None:
-        """End every connection within 0.2 s; an answer under way has 0.05 s. The listening socket is not ours."""
+        """End every connection; an answer under way has twice 0.05 s. The listening socket is not ours."""
         try:
             await asyncio.sleep(0)  # lets a request that has just arrived begin
             self.pre_shutdown()
-            async with asyncio.timeout(_STOP_S):
-                await self.shutdown(_HANDLERS_END_S)
-        except TimeoutError:
-            pass
+            await self.shutdown(_HANDLERS_END_S)
         finally:
             for handler in list(self._open):
                 self._forget(handler)

@@ -7,6 +7,7 @@ or does not parse is unfinished until it has stayed the same for UNFINISHED_S; o
 import base64
 import hashlib
 import json
+import logging
 import os
 import stat
 from pathlib import Path
@@ -19,6 +20,8 @@ from orchestrator.world import AskKind, InboxItem
 from projections.evolve_supervision import inbox_key
 from projections.publisher import is_ours
 from projections.views import REQUEST
+
+_LOG = logging.getLogger(__name__)
 
 COMMAND: Final = ".cmd"
 UNFINISHED_S: Final = 2.0
@@ -49,6 +52,7 @@ class Inbox:
         self._folder = folder
         self._since = since
         self._first_seen: dict[str, tuple[tuple[bytes, int, int], Stamp]] = {}
+        self._stuck: set[str] = set()
 
     def look(self, now: Stamp) -> tuple[InboxItem, ...]:
         """What lies there now, the command first: an abort shall not wait behind a request."""
@@ -56,11 +60,16 @@ class Inbox:
         return tuple(item for item in looked if item is not None)
 
     def remove(self, name: str, key: str) -> bool:
-        """Remove the file if it is still the one with that key; whether it was."""
+        """Remove the file if it is still the one with that key; whether it was. One that resists is not seen again."""
         found = _read(self._folder / name)
         if found is None or _key(name, found) != key:
             return False
-        (self._folder / name).unlink(missing_ok=True)
+        try:
+            (self._folder / name).unlink(missing_ok=True)
+        except OSError as error:
+            _LOG.warning("removing %s: %s; it is passed over from now on", self._folder / name, error)
+            self._stuck.add(key)
+            return False
         return True
 
     def _item(self, name: str, now: Stamp) -> InboxItem | None:
@@ -68,11 +77,13 @@ class Inbox:
         if found is None or (name == REQUEST and not found.problem and is_ours(found.content)):
             self._first_seen.pop(name, None)
             return None
+        if self._stuck and _key(name, found) in self._stuck:
+            return None
         seen, at = self._first_seen.get(name, (None, now))
         if seen != found.signature:
             self._first_seen[name] = (found.signature, now)
             at = now
-        parsed = found.problem or self._too_old(name, found, now) or _parse(name, found.content)
+        parsed = found.problem or self._too_old(name, found) or _parse(name, found.content)
         if isinstance(parsed, dict):
             return attrs.evolve(_blank(name, found), content=found.content.decode("utf-8", "replace"), **parsed)
         if parsed == _UNPARSABLE and not is_over(at, seconds(UNFINISHED_S), now):
@@ -80,7 +91,7 @@ class Inbox:
         kept = base64.b64encode(found.content).decode("ascii")
         return attrs.evolve(_blank(name, found), kind=AskKind.REJECTED, problem=parsed, content=kept)
 
-    def _too_old(self, name: str, found: _Found, now: Stamp) -> str:
+    def _too_old(self, name: str, found: _Found) -> str:
         if name == COMMAND:
             return "" if found.mtime_ns >= self._since.wall_ns - S else "it is older than the orchestrator's start"
         before_us_s = (self._since.wall_ns - found.mtime_ns) / S
@@ -113,11 +124,13 @@ def _read(path: Path) -> _Found | None:
         return None
     except OSError as error:
         return _unreadable(path, f"it cannot be opened: {error.strerror}")
-    with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(file.fileno())
+    try:
+        status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             return _Found(b"", status.st_mtime_ns, status.st_ino, "it is not a regular file")
-        content = file.read(READ_BYTES + 1)
+        content = os.read(descriptor, READ_BYTES + 1)
+    finally:
+        os.close(descriptor)
     problem = f"it is larger than {READ_BYTES} bytes" if len(content) > READ_BYTES else ""
     return _Found(content[:READ_BYTES], status.st_mtime_ns, status.st_ino, problem)
 
@@ -154,7 +167,7 @@ def _parse_request(document: dict[str, Any]) -> dict[str, Any] | str:
 
 def _parse_command(document: dict[str, Any]) -> dict[str, Any] | str:
     command, pid, reason = document.get("command"), document.get("pid"), document.get("reason") or ""
-    if command not in {AskKind.RESTART, AskKind.SHUTDOWN, AskKind.ABORT}:
+    if not isinstance(command, str) or command not in {AskKind.RESTART, AskKind.SHUTDOWN, AskKind.ABORT}:
         return f"command is not {AskKind.RESTART}, {AskKind.SHUTDOWN} or {AskKind.ABORT}"
     if pid is not None and (isinstance(pid, bool) or not isinstance(pid, int)):
         return "pid is not a whole number"

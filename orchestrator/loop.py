@@ -43,6 +43,7 @@ class Supervisor:
         self._workers = workers
         self._observer = observer
         self._performer = performer
+        performer.wake = self.wake
         self._config = Config()
         self._problems: tuple[str, ...] = ()
         self._watched: dict[int, int] = {}
@@ -187,4 +188,3 @@ class Supervisor:
         if is_over(since, LOCK_TOUCH_NS, now):
             self._touched = now
             self.ledger.touch(LOCK)
-

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from pathlib import Path
 from typing import Any, Final
 
 import attrs
@@ -31,7 +32,7 @@ from journal.events import (
     SyncStarted,
 )
 from orchestrator.ledger import Ledger
-from orchestrator.switch_log import OutputMirror, SwitchLog
+from orchestrator.switch_log import LogEntry, OutputMirror, SwitchLog
 from orchestrator.workspace import Workspace
 from projections.evolve_processes import describe_exit
 
@@ -102,9 +103,9 @@ class Narrator:
         if self._ledger.state.lock is not None:
             self._open.set()
 
-    def last_lines(self) -> list[str]:
-        """The last 80 lines of the switch log."""
-        return self._switch_log.last()
+    def entries(self) -> list[LogEntry]:
+        """The last 80 entries of the switch log."""
+        return self._switch_log.entries()
 
     async def mirror(self) -> None:
         """Copy what the target prints into the switch log while a switch is open; until cancelled."""
@@ -118,7 +119,7 @@ class Narrator:
                 await asyncio.sleep(MIRROR_POLL_S)
 
     def finish(self) -> None:
-        """Nothing more will be mirrored of the present start."""
+        """The switch has ended: nothing more will be mirrored of it."""
         mirror, self._mirror, self._mirrored = self._mirror, None, None
         if mirror is not None:
             mirror.finish()
@@ -126,11 +127,17 @@ class Narrator:
     def _step(self) -> None:
         process = self._ledger.state.job_process
         if process is not None and process.spawn != self._mirrored:
-            self.finish()
-            log = self._workspace.log_path(process.environment, process.spawn)
-            self._mirror, self._mirrored = OutputMirror(log, self._switch_log), process.spawn
+            self._mirrored = process.spawn
+            self._turn_to(self._workspace.log_path(process.environment, process.spawn))
         if self._mirror is not None:
             self._mirror.step(clock.read())
+
+    def _turn_to(self, log: Path) -> None:
+        """One mirror per switch: what it may append is counted over all its starts."""
+        if self._mirror is None:
+            self._mirror = OutputMirror(log, self._switch_log)
+        else:
+            self._mirror.follow(log)
 
 
 _QUIET: Final = frozenset({"health.probed", "file.drifted"})

@@ -30,8 +30,8 @@ from projections.generations import latest_of
 from projections.locking import ForeignLock
 from projections.publisher import is_ours, read_bytes
 from projections.state import Job, Process, WorkspaceState
-from projections.views import LOCK, STARTUP
 from projections.switching import Stage
+from projections.views import LOCK, STARTUP
 
 LOG_TAIL_LINES = 20
 SOURCE_LOOK_NS = 200 * MS

@@ -38,7 +38,7 @@ _LOG = logging.getLogger(__name__)
 
 
 class Performer:
-    """Carries out effects for one orchestrator. `wake` is called when something it started has come to an end."""
+    """Carries out effects for one orchestrator. `wake` is called when something that it had started has ended."""
 
     def __init__(
         self,
@@ -48,17 +48,16 @@ class Performer:
         inbox: Inbox,
         holders: Holders,
         environ: Mapping[str, str],
-        wake: Callable[[], None],
     ) -> None:
         """`environ` is what ComfyUI gets."""
         self.exit_status: int | None = None
+        self.wake: Callable[[], None] = lambda: None
         self._ledger = ledger
         self._children = children
         self._workers = workers
         self._inbox = inbox
         self._holders = holders
         self._environ = environ
-        self._wake = wake
         self._prober = Prober()
         self._probing: asyncio.Task[None] | None = None
         self._kinds: Final[dict[type[Any], Callable[[Any], None]]] = {
@@ -121,7 +120,7 @@ class Performer:
             )
         finally:
             self._holders.probing = False
-            self._wake()
+            self.wake()
 
     def _stranger(self, effect: Probe) -> str:
         """Who answered, if it was not the process that was asked for: a listener of its tree, or nobody's."""

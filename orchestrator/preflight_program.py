@@ -88,7 +88,8 @@ def _names_in(tree: ast.AST) -> Iterator[str]:
 def executed_parts(statement: ast.stmt, *, is_main: bool = False) -> Iterator[ast.stmt | ast.expr]:
     """What is executed when `statement` is reached: of a definition its decorators, of a class its body too."""
     if isinstance(statement, _DEFINITIONS):
-        yield from statement.decorator_list
+        for decorator in statement.decorator_list:
+            yield ast.copy_location(ast.Call(decorator, [], []), decorator)
         for child in statement.body if isinstance(statement, ast.ClassDef) else []:
             yield from executed_parts(child)
     elif isinstance(statement, ast.If) and is_main and ast.unparse(statement.test) == "__name__ == '__main__'":
@@ -102,7 +103,7 @@ def executed_parts(statement: ast.stmt, *, is_main: bool = False) -> Iterator[as
 def has_prestartup_script(root: str) -> bool:
     """Whether a custom node has a script that ComfyUI runs before most of its imports; some install packages."""
     scripts = glob.iglob(os.path.join(glob.escape(root), "custom_nodes", "*", "prestartup_script.py"))
-    return any(not os.path.dirname(script).endswith(".disabled") for script in scripts)
+    return not all(os.path.dirname(script).endswith(".disabled") for script in scripts)
 
 
 class Source:
@@ -147,8 +148,7 @@ class Source:
 
     def added_folder(self, code: str) -> tuple[int | None, str] | None:
         """(index, folder) of a simple `sys.path.insert(index, folder)`, index None for `append`; None for all else."""
-        match = _ADDS_A_FOLDER.fullmatch(code)
-        if match is None:
+        if not (match := _ADDS_A_FOLDER.fullmatch(code)):
             return None
         folder = os.path.join(os.path.dirname(os.path.realpath(self.path)), match["below"] or "")
         return None if match["index"] is None else int(match["index"]), folder

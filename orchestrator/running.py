@@ -12,6 +12,7 @@ from journal.codec import Draft, own_actor
 from journal.events import ControlListening, Origin, RestartRequested, ShutdownRequested
 from journal.identity import own_identity
 from orchestrator import __version__
+from orchestrator.asking import read_state
 from orchestrator.config import Config
 from orchestrator.control import ControlServer, ControlUnavailable
 from orchestrator.endpoint import endpoint_of, full_arguments
@@ -23,8 +24,10 @@ from orchestrator.narration import Narrator
 from orchestrator.observing import Observer
 from orchestrator.performing import Performer
 from orchestrator.processes import Children
-from orchestrator.singleton import Singleton
+from orchestrator.showing import control_url
+from orchestrator.singleton import AlreadyRunning, Singleton
 from orchestrator.starting import StartOptions, first_events
+from orchestrator.switch_log import LogEntry
 from orchestrator.workers import Workers, environ_for_comfyui
 from orchestrator.workspace import Workspace, WorkspaceError, read_config
 from projections.state import WorkspaceState
@@ -49,7 +52,10 @@ def run_orchestrator(workspace: Workspace, options: RunOptions) -> int:
 
     Raises AlreadyRunning before anything was changed, WorkspaceError for an environment that is none, JournalError.
     """
-    singleton = Singleton.acquire(workspace.metadata / SINGLETON)
+    try:
+        singleton = Singleton.acquire(workspace.metadata / SINGLETON)
+    except AlreadyRunning as error:
+        raise AlreadyRunning(f"{workspace.root} is supervised already: {_named(workspace)}", error.hint) from error
     try:
         environment = options.start.environment
         problem = workspace.environment_problem(environment) if environment else ""
@@ -59,6 +65,14 @@ def run_orchestrator(workspace: Workspace, options: RunOptions) -> int:
             return asyncio.run(_supervise(ledger, options))
     finally:
         singleton.release()
+
+
+def _named(workspace: Workspace) -> str:
+    """The orchestrator that holds the lock, by what it said of itself."""
+    state = read_state(workspace.journal_path)
+    if state.orchestrator is None:
+        return "an orchestrator that has only just started, or is about to end"
+    return f"orchestrator pid {state.orchestrator.pid}, {control_url(state) or 'no control server'}"
 
 
 async def _supervise(ledger: Ledger, options: RunOptions) -> int:
@@ -72,7 +86,7 @@ async def _supervise(ledger: Ledger, options: RunOptions) -> int:
     workers = Workers(workspace, children, ledger.state.journal_id, environ)
     inbox = Inbox(workspace.metadata, clock.read())
     observer = Observer(workspace, me, children, workers, inbox, options.launcher)
-    performer = Performer(ledger, children, workers, inbox, observer.holders, environ, lambda: supervisor.wake())
+    performer = Performer(ledger, children, workers, inbox, observer.holders, environ)
     supervisor = Supervisor(ledger, children, workers, observer, performer)
     hooks = Hooks(supervisor, narrator)
     control = ControlServer(hooks)
@@ -138,11 +152,10 @@ class Hooks:
         """Journal the wish for the end. Raises JournalError."""
         self._ask(Draft(ShutdownRequested(origin=Origin.CONTROL)))
 
-    def switch_log(self) -> list[str]:
-        """The last 80 lines of the switch log."""
-        return self._narrator.last_lines()
+    def switch_log(self) -> list[LogEntry]:
+        """The last 80 entries of the switch log."""
+        return self._narrator.entries()
 
     def _ask(self, draft: Draft) -> None:
         self._supervisor.ledger.ask(lambda _: (draft,))
         self._supervisor.wake()
-

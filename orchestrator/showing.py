@@ -98,14 +98,17 @@ def _orchestrator_line(state: WorkspaceState, *, alive: bool) -> str:
     return f"orchestrator  pid {state.orchestrator.pid}" + (f", control server {url}" if url else "")
 
 
+_MINUTE_S, _HOUR_S, _DAY_S = 60, 3_600, 86_400
+
+
 def duration(value_ns: int) -> str:
     """A rough length of time: `4.2 s`, `12 min`, `3.5 h`, `9 days`."""
     value_s = value_ns / S
-    if value_s < 60:
+    if value_s < _MINUTE_S:
         return f"{value_s:.1f} s"
-    if value_s < 5400:
-        return f"{value_s / 60:.0f} min"
-    return f"{value_s / 3600:.1f} h" if value_s < 172_800 else f"{value_s / 86_400:.0f} days"
+    if value_s < 2 * _HOUR_S:
+        return f"{value_s / _MINUTE_S:.0f} min"
+    return f"{value_s / _HOUR_S:.1f} h" if value_s < 2 * _DAY_S else f"{value_s / _DAY_S:.0f} days"
 
 
 def ago(since: Stamp, now: Stamp) -> str:

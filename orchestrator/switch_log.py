@@ -202,6 +202,7 @@ def _encodable(text: str) -> str:
 
 
 def _ends_a_line(file: IO[bytes], size: int) -> bool:
+    """Whether nobody died within a line. One that another program is just writing makes a blank line, no more."""
     if size == 0:
         return True
     file.seek(size - 1)
@@ -217,7 +218,10 @@ def _bounded(line: bytes) -> bytes:
 
 
 def _last_lines(path: Path, lines: int) -> list[bytes]:
-    """Read backwards until there are enough, _MOST_READ_BYTES at most. A line that begins before them is left out."""
+    """Read backwards until there are enough, _MOST_READ_BYTES at most.
+
+    A line that begins before them is left out, and so are blank ones.
+    """
     if lines <= 0:
         return []
     raw = b""
@@ -233,7 +237,7 @@ def _last_lines(path: Path, lines: int) -> list[bytes]:
     found = raw.removesuffix(b"\n").split(b"\n") if raw else []
     if start > 0 and len(found) > 1:
         del found[0]
-    return found[-lines:]
+    return [line for line in found if line.strip()][-lines:]
 
 
 def _entry(line: bytes) -> LogEntry:

@@ -15,7 +15,7 @@ from journal.masking import mask
 from orchestrator.environments import backend_for
 from orchestrator.errors import OrchestratorError
 from orchestrator.log_tail import tail
-from orchestrator.preflight import preflight_command, preflight_problems
+from orchestrator.preflight import preflight_command, preflight_problems, preflight_warnings
 from orchestrator.processes import Children, find_spawned
 from orchestrator.workspace import Workspace
 from orchestrator.world import WorkFacts
@@ -134,6 +134,7 @@ def _ended(code: int | None, signal: str) -> str:
 
 def _preflight_result(lines: tuple[str, ...], code: int | None, signal: str) -> WorkFacts:
     """The program's last line is its verdict; without one, its Python does not run."""
+    warnings = preflight_warnings()
     try:
         verdict = json.loads(lines[-1]) if lines else None
     except ValueError:
@@ -146,7 +147,7 @@ def _preflight_result(lines: tuple[str, ...], code: int | None, signal: str) -> 
         ended=True,
         ok=bool(verdict["ok"]),
         problem=str(verdict.get("problem", "")),
-        checks=(f"python {verdict.get('python', '?')}",),
+        checks=tuple(filter(None, (f"python {verdict.get('python', '?')}", str(verdict.get("note", ""))))) + warnings,
     )
 
 
@@ -161,4 +162,3 @@ def environ_for_comfyui(workspace: Workspace) -> dict[str, str]:
     ours = {"VIRTUAL_ENV", "PYTHONHOME", "PYTHONPATH", "COMFYGIT_CG_RUN_SUPERVISOR", "VIRTUAL_ENV_PROMPT"}
     kept = {name: value for name, value in os.environ.items() if name not in ours}
     return kept | {"COMFYGIT_SUPERVISED": "1", "COMFYGIT_HOME": str(workspace.root), "PYTHONUNBUFFERED": "1"}
-

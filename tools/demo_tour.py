@@ -19,7 +19,6 @@ from pathlib import Path
 from comfyui_stand_in.environment import free_port
 from comfyui_stand_in.install import install, make_python
 from demo_screen import Screen
-
 from orchestrator.asking import follow_state
 from projections.state import WorkspaceState
 
@@ -113,7 +112,7 @@ class Tour:
 
     def ask(self, path: str, body: dict[str, object]) -> None:
         """Post to the stand-in, as a page would."""
-        request = urllib.request.Request(  # noqa: S310 - our own port
+        request = urllib.request.Request(
             f"http://127.0.0.1:{self.port}{path}",
             json.dumps(body).encode(),
             {"Content-Type": "application/json"},

@@ -6,7 +6,6 @@ import sys
 from itertools import pairwise
 from pathlib import Path
 
-import psutil
 import pytest
 
 from journal.clock import S
@@ -23,10 +22,10 @@ from journal.events import (
     StartKind,
     StartPlanned,
     SupervisionParked,
-    SyncFinished,
     SyncSkipped,
     SyncStarted,
 )
+from journal.identity import identify
 from tests.helpers.waiting import until
 
 
@@ -115,12 +114,12 @@ def test_a_parked_environment_that_was_mended_starts_when_it_is_asked_to(workspa
 def test_a_signal_to_us_ends_comfyui_with_its_whole_tree_and_cleans_up(workspace, number):
     live = workspace(good={"fork_session": True})
     process = live.serve("good")
-    child = psutil.Process(live.of(ProcessSpawned)[0].identity.pid)
+    child = live.of(ProcessSpawned)[0].identity.pid
     grandchild = until(lambda: _pid_in(live.comfyui("good") / "fork_session.pid"))
     process.send_signal(number)
     assert process.wait(10) == 0
-    assert not child.is_running()
-    assert not psutil.pid_exists(grandchild)
+    assert identify(child) is None
+    assert identify(grandchild) is None
     left = {path.name for path in live.metadata.iterdir() if path.name.startswith(".")}
     assert left <= {".startup_state.json", ".orchestrator.lock"}
     assert live.of(ProcessStopAsked)[0].why == "supervision ends"
@@ -155,7 +154,9 @@ def test_outside_supervision_a_shell_loop_on_42_still_restarts_it(workspace):
     live = workspace(good={"starts": [{"exit_after_s": 0.1, "exit_code": 42}, {"exit_after_s": 0.1, "exit_code": 0}]})
     loop = f".venv/bin/python ComfyUI/main.py --port {live.port}; while [ $? -eq 42 ]; do {'.venv/bin/python'} "
     loop += f"ComfyUI/main.py --port {live.port}; done"
-    done = subprocess.run(["/bin/sh", "-c", loop], cwd=live.root / "environments/good", capture_output=True, timeout=30)
+    done = subprocess.run(
+        ["/bin/sh", "-c", loop], cwd=live.root / "environments/good", check=False, capture_output=True, timeout=30
+    )
     assert done.returncode == 0
     assert len(live.starts("good")) == 2
 

@@ -1,0 +1,180 @@
+"""Foreign files as facts: real files, written as others write them."""
+
+import json
+import os
+from pathlib import Path
+
+import attrs
+import pytest
+
+from journal import clock
+from journal.clock import S, Stamp
+from orchestrator.inbox import COMMAND, READ_BYTES, Inbox
+from orchestrator.world import AskKind
+from projections.views import REQUEST
+
+
+@pytest.fixture
+def now() -> Stamp:
+    return clock.read()
+
+
+@pytest.fixture
+def inbox(tmp_path, now) -> Inbox:
+    return Inbox(tmp_path, now)
+
+
+def later(stamp: Stamp, by_s: float) -> Stamp:
+    return attrs.evolve(
+        stamp, monotonic_ns=stamp.monotonic_ns + round(by_s * S), wall_ns=stamp.wall_ns + round(by_s * S)
+    )
+
+
+def only(inbox: Inbox, now: Stamp):
+    (item,) = inbox.look(now)
+    return item
+
+
+def write(folder: Path, name: str, content: object) -> Path:
+    path = folder / name
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    return path
+
+
+def test_nothing_there_is_nothing_seen(inbox, now):
+    assert inbox.look(now) == ()
+
+
+def test_a_request_is_understood(inbox, tmp_path, now):
+    write(tmp_path, REQUEST, {"target_env": "beta", "source_env": "alpha", "timestamp": 1.5})
+    item = only(inbox, now)
+    assert (item.kind, item.target, item.source) == (AskKind.SWITCH, "beta", "alpha")
+
+
+def test_a_request_without_a_source_is_understood(inbox, tmp_path, now):
+    write(tmp_path, REQUEST, {"target_env": "beta", "source_env": None})
+    assert only(inbox, now).source == ""
+
+
+@pytest.mark.parametrize("torn", ["", "{", '{"target_env": "be', "\x00\x00"])
+def test_a_torn_request_is_unfinished_for_two_seconds_and_then_rejected_with_its_bytes(inbox, tmp_path, now, torn):
+    write(tmp_path, REQUEST, torn)
+    assert only(inbox, now).kind is AskKind.UNFINISHED
+    assert only(inbox, later(now, 1.9)).kind is AskKind.UNFINISHED
+    rejected = only(inbox, later(now, 2.0))
+    assert rejected.kind is AskKind.REJECTED
+    assert "not JSON" in rejected.problem
+
+
+def test_a_torn_request_that_goes_on_being_written_starts_its_two_seconds_anew(inbox, tmp_path, now):
+    path = write(tmp_path, REQUEST, "{")
+    assert only(inbox, now).kind is AskKind.UNFINISHED
+    path.write_text('{"target_env"')
+    assert only(inbox, later(now, 2.5)).kind is AskKind.UNFINISHED
+    path.write_text('{"target_env": "beta"}')
+    assert only(inbox, later(now, 2.6)).kind is AskKind.SWITCH
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        [],
+        '"text"',
+        7,
+        None,
+        {},
+        {"target_env": 7},
+        {"target_env": ""},
+        {"target_env": None},
+        {"target_env": "b", "source_env": 3},
+        {"target_env": "b", "timestamp": "now"},
+        {"target_env": "b", "timestamp": True},
+    ],
+)
+def test_a_request_of_the_wrong_shape_is_rejected_at_once(inbox, tmp_path, now, document):
+    write(tmp_path, REQUEST, document)
+    item = only(inbox, now)
+    assert item.kind is AskKind.REJECTED
+    assert item.problem
+
+
+def test_our_own_view_is_no_request(inbox, tmp_path, now):
+    write(tmp_path, REQUEST, {"target_env": "beta", "source_env": None, "timestamp": 1.0, "switch_id": 4})
+    assert inbox.look(now) == ()
+
+
+def test_a_request_that_was_old_when_we_started_is_stale(tmp_path, now):
+    path = write(tmp_path, REQUEST, {"target_env": "beta"})
+    os.utime(path, ns=(now.wall_ns, now.wall_ns - 301 * S))
+    item = only(Inbox(tmp_path, now), now)
+    assert item.kind is AskKind.REJECTED
+    assert "old" in item.problem
+
+
+def test_a_command_from_before_our_start_is_stale(tmp_path, now):
+    path = write(tmp_path, COMMAND, {"command": "shutdown"})
+    os.utime(path, ns=(now.wall_ns, now.wall_ns - 5 * S))
+    assert only(Inbox(tmp_path, now), now).kind is AskKind.REJECTED
+
+
+@pytest.mark.parametrize(
+    ("document", "kind"),
+    [
+        ({"command": "restart", "reason": "new node"}, AskKind.RESTART),
+        ({"command": "shutdown", "timestamp": 3.0}, AskKind.SHUTDOWN),
+        ({"command": "abort_switch", "pid": 4711}, AskKind.ABORT),
+        ({"command": "dance"}, AskKind.REJECTED),
+        ({"command": ["restart"]}, AskKind.REJECTED),
+        ({"command": "restart", "pid": "7"}, AskKind.REJECTED),
+        ({"command": "restart", "pid": True}, AskKind.REJECTED),
+    ],
+)
+def test_commands(inbox, tmp_path, now, document, kind):
+    write(tmp_path, COMMAND, document)
+    assert only(inbox, now).kind is kind
+
+
+def test_the_command_comes_before_the_request(inbox, tmp_path, now):
+    write(tmp_path, REQUEST, {"target_env": "beta"})
+    write(tmp_path, COMMAND, {"command": "abort_switch"})
+    assert [item.name for item in inbox.look(now)] == [COMMAND, REQUEST]
+
+
+def test_a_link_a_folder_a_pipe_and_a_huge_file_are_rejected_and_never_waited_for(inbox, tmp_path, now):
+    elsewhere = write(tmp_path, "elsewhere", {"target_env": "beta"})
+    path = tmp_path / REQUEST
+    for make, undo in (
+        (lambda: path.symlink_to(elsewhere), path.unlink),
+        (path.mkdir, path.rmdir),
+        (lambda: os.mkfifo(path), path.unlink),
+        (lambda: path.write_text(json.dumps({"target_env": "b" * READ_BYTES})), path.unlink),
+    ):
+        make()
+        assert only(inbox, now).kind is AskKind.REJECTED
+        undo()
+
+
+def test_one_that_cannot_be_removed_is_not_seen_again(inbox, tmp_path, now):
+    path = tmp_path / REQUEST
+    path.mkdir()
+    seen = only(inbox, now)
+    assert not inbox.remove(seen.name, seen.key)
+    assert inbox.look(now) == ()
+    path.rmdir()
+    write(tmp_path, REQUEST, {"target_env": "beta"})
+    assert only(inbox, now).kind is AskKind.SWITCH
+
+
+def test_deeply_nested_json_is_no_request_and_no_crash(inbox, tmp_path, now):
+    write(tmp_path, REQUEST, "[" * 60_000)
+    assert only(inbox, now).kind is AskKind.UNFINISHED
+
+
+def test_only_the_file_that_was_seen_is_removed(inbox, tmp_path, now):
+    path = write(tmp_path, REQUEST, {"target_env": "beta"})
+    seen = only(inbox, now)
+    path.write_text(json.dumps({"target_env": "gamma"}))
+    assert not inbox.remove(seen.name, seen.key)
+    assert path.exists()
+    assert inbox.remove(seen.name, only(inbox, now).key)
+    assert not path.exists()

@@ -1,0 +1,136 @@
+"""State as words: rendering is a function from state to string."""
+
+import attrs
+import pytest
+
+from journal.clock import S, Stamp
+from journal.events import Evidence, Role
+from journal.identity import Identity
+from orchestrator import showing
+from projections.generations import Generation
+from projections.state import Control, Outcome, OutcomeState, Parked, Process, WorkspaceState
+
+NOW = Stamp(1_000 * S, 1_000 * S, "boot")
+US = Identity(100, 1, "boot")
+
+
+def ago(seconds: float) -> Stamp:
+    return attrs.evolve(
+        NOW, wall_ns=NOW.wall_ns - round(seconds * S), monotonic_ns=NOW.monotonic_ns - round(seconds * S)
+    )
+
+
+MAIN = Process(
+    spawn=7,
+    role=Role.MAIN,
+    environment="stable",
+    fingerprint="f",
+    generation=12,
+    port=8188,
+    url="http://127.0.0.1:8188",
+    owner=US,
+    since=ago(90),
+    identity=Identity(4711, 5, "boot"),
+    confirmed=ago(80),
+)
+SERVING = WorkspaceState(
+    orchestrator=US, control=Control("127.0.0.1", 5050), environment="stable", main=7, processes={7: MAIN}
+)
+FAILED = Outcome(
+    switch=40,
+    state=OutcomeState.CRITICAL_FAILURE,
+    target="nightly",
+    source="stable",
+    serving="",
+    error="exit code 7\x1b[31m",
+    recovery_command="comfygit-orchestrator switch --workspace /w stable",
+    at=ago(30),
+)
+
+
+def test_who_serves_where_and_for_how_long():
+    text = showing.status_text(SERVING, alive=True, now=NOW)
+    assert text.splitlines() == [
+        "serving       stable on http://127.0.0.1:8188, pid 4711, up 2 min",
+        "orchestrator  pid 100, control server http://127.0.0.1:5050",
+    ]
+
+
+def test_with_a_dead_orchestrator_the_state_is_called_last_known():
+    text = showing.status_text(SERVING, alive=False, now=NOW)
+    assert "as last known" in text
+    assert "start it with: comfygit-orchestrator spawn" in text
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"), [({"confirmed": None}, "starting"), ({"environment": "nightly"}, "nightly on")]
+)
+def test_a_process_is_shown_as_what_it_is_doing(changes, word):
+    state = attrs.evolve(SERVING, processes={7: attrs.evolve(MAIN, **changes)})
+    assert word in showing.status_text(state, alive=True, now=NOW)
+
+
+def test_a_critical_failure_shows_why_and_how_to_recover_without_what_a_terminal_would_act_on():
+    state = WorkspaceState(outcome=FAILED, switches=(FAILED,), parked=Parked("gone", "run: x restart", NOW))
+    text = showing.status_text(state, alive=True, now=NOW)
+    assert "critical_failure (100 %)" in text
+    assert "exit code 7 [31m" in text
+    assert "\x1b" not in text
+    assert "to recover  comfygit-orchestrator switch --workspace /w stable" in text
+    assert "to do       run: x restart" in text
+
+
+def test_an_outcome_that_has_been_cleared_is_still_told_as_the_last_switch():
+    rolled_back = attrs.evolve(FAILED, state=OutcomeState.ROLLED_BACK, serving="stable", recovery_command="")
+    text = showing.status_text(attrs.evolve(SERVING, switches=(rolled_back,)), alive=True, now=NOW)
+    assert "last switch   40 to nightly: rolled_back 30.0 s ago" in text
+
+
+def test_the_json_form_has_the_same_facts():
+    facts = showing.status_facts(attrs.evolve(SERVING, switches=(FAILED,)), alive=True, now=NOW)
+    assert facts["serving"] == "stable"
+    assert facts["comfyui"] == {
+        "pid": 4711,
+        "environment": "stable",
+        "url": "http://127.0.0.1:8188",
+        "healthy": True,
+        "stopping": False,
+        "uptime_s": 90.0,
+        "start": 7,
+    }
+    assert facts["last_switch"]["outcome"] == "critical_failure"
+    assert facts["control_url"] == "http://127.0.0.1:5050"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.04, "0.0 s"), (59.9, "59.9 s"), (60, "1 min"), (7_100, "118 min"), (7_200, "2.0 h"), (86_400 * 3, "3 days")],
+)
+def test_durations_are_rough(seconds, text):
+    assert showing.duration(round(seconds * S)) == text
+
+
+def test_generations_are_listed_newest_first_with_their_standing():
+    first = Generation(3, "stable", "f" * 32, Evidence.PROBED, ago(7_200), (), proven=True)
+    second = Generation(9, "nightly", "e" * 32, Evidence.REQUESTER, ago(60), (), disproved="it crashed")
+    lines = showing.generations_text(
+        (first, second, attrs.evolve(first, generation=11, proven=False)), NOW
+    ).splitlines()
+    assert lines[0].split() == ["generation", "environment", "recorded", "evidence", "standing"]
+    assert [line.split()[0] for line in lines[1:]] == ["11", "9", "3"]
+    assert lines[2].endswith("requester  failed since: it crashed")
+    assert lines[3].endswith("probed     proven")
+    assert lines[1].endswith("not yet proven")
+    assert [fact["generation"] for fact in showing.generation_facts((first, second))] == [9, 3]
+
+
+def test_no_generations_is_said_in_words():
+    assert "no environment has been seen healthy" in showing.generations_text((), NOW)
+
+
+def test_an_outcome_says_what_it_cost_and_what_to_do():
+    assert showing.outcome_text(FAILED, 3 * S).splitlines() == [
+        "switch 40: critical failure after 3.0 s; nothing serves",
+        "because: exit code 7 [31m",
+        "to recover: comfygit-orchestrator switch --workspace /w stable",
+    ]

@@ -1,0 +1,74 @@
+"""The first events of an orchestrator."""
+
+import attrs
+
+from journal.clock import S, Stamp
+from journal.codec import Actor, Recorded
+from journal.events import Event, LockAcquired, OrchestratorLost, OrchestratorStarted, Role, SwitchRequested
+from journal.identity import Identity
+from orchestrator.config import Config
+from orchestrator.starting import StartOptions, first_events
+from projections.evolve import fold
+from projections.state import Process, WorkspaceState
+
+NOW = Stamp(S, S, "boot")
+OLD, NEW = Identity(10, 1, "boot"), Identity(20, 2, "boot")
+
+
+def events(state: WorkspaceState, options: StartOptions) -> list[Event]:
+    return [draft.event for draft in first_events(state, NEW, "1.0", options, NOW, Config())]
+
+
+def serving(environment: str) -> WorkspaceState:
+    main = Process(
+        spawn=1,
+        role=Role.MAIN,
+        environment=environment,
+        fingerprint="",
+        generation=None,
+        port=1,
+        url="",
+        owner=OLD,
+        since=NOW,
+    )
+    return WorkspaceState(seq=5, environment=environment, main=1, processes={1: attrs.evolve(main, confirmed=NOW)})
+
+
+def test_a_first_start_is_one_event():
+    (started,) = events(WorkspaceState(), StartOptions("stable", ("--cpu",)))
+    assert isinstance(started, OrchestratorStarted)
+    assert (started.environment, started.arguments, started.manual) == ("stable", ("--cpu",), True)
+
+
+def test_a_predecessor_that_never_stopped_is_lost_first():
+    lost, started = events(WorkspaceState(orchestrator=OLD), StartOptions())
+    assert lost == OrchestratorLost(identity=OLD)
+    assert isinstance(started, OrchestratorStarted)
+
+
+def test_another_environment_than_the_one_that_serves_is_a_switch():
+    drafts = first_events(serving("stable"), NEW, "1.0", StartOptions("nightly"), NOW, Config())
+    kinds = [type(draft.event) for draft in drafts]
+    assert kinds == [OrchestratorStarted, SwitchRequested, LockAcquired]
+    assert {draft.switch for draft in drafts[1:]} == {7}
+
+
+def test_the_environment_that_serves_is_no_switch():
+    assert len(events(serving("stable"), StartOptions("stable"))) == 1
+
+
+def test_the_events_can_be_folded():
+    state = attrs.evolve(serving("stable"), orchestrator=OLD)
+    drafts = first_events(state, NEW, "1.0", StartOptions("nightly"), NOW, Config())
+    actor = Actor("orchestrator", NEW, "host")
+    recorded = [
+        Recorded(
+            seq=state.seq + 1 + index, id="", event=d.event, at=NOW, actor=actor, switch=d.switch, cause=None, hash=b""
+        )
+        for index, d in enumerate(drafts)
+    ]
+    after = fold(recorded, state)
+    assert after.orchestrator == NEW
+    assert after.lock is not None
+    assert after.job is not None
+    assert after.job.environment == "nightly"
