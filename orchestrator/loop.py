@@ -16,6 +16,7 @@ from orchestrator.config import Config
 from orchestrator.decide import plan
 from orchestrator.doorbell import Doorbell
 from orchestrator.ledger import Ledger
+from orchestrator.log_rotation import rotate_when_large
 from orchestrator.observing import Observer
 from orchestrator.performing import Performer
 from orchestrator.processes import Children
@@ -25,6 +26,8 @@ from projections.views import LOCK
 
 _LOG = logging.getLogger(__name__)
 
+LOG = "orchestrator.log"
+"""Our own output, beside the journal."""
 LOOK_S = 1.0
 """How often the loop looks without having been woken."""
 LOCK_TOUCH_NS = 60 * S
@@ -175,6 +178,7 @@ class Supervisor:
         while True:
             await asyncio.sleep(LOOK_S)
             self._touch_lock()
+            rotate_when_large(self.ledger.workspace.metadata / LOG)
             version = self.ledger.journal.data_version()
             if version != self._data_version or not self._bell.is_watching:
                 self._data_version = version

@@ -8,13 +8,13 @@ full, no such folder) is lost and nothing else is: the journal is the record.
 import json
 import os
 import re
-import shutil
 from collections import deque
 from pathlib import Path
 from typing import IO, Final, TypedDict
 
 from journal.clock import S, Stamp, is_over, iso
 from journal.masking import mask
+from orchestrator.log_rotation import private, rotate, rotated_path
 from orchestrator.log_tail import MAX_LINE_CHARS, shown
 
 ROTATE_BYTES: Final = 4 * 1024 * 1024
@@ -28,7 +28,6 @@ MIRRORED_BYTES: Final = 1024 * 1024
 STEP_BYTES: Final = 1024 * 1024
 """What one step of a mirror reads: a millisecond or two."""
 
-_MOST_KEPT_BYTES = 16 * 1024 * 1024  # of a log that another program let grow: copying more would hold up the loop
 _BLOCK_BYTES = 64 * 1024
 _MOST_READ_BYTES = 1024 * 1024
 _LONGEST_LINE_BYTES = 12 * MAX_LINE_CHARS + 256  # in ASCII the worst character takes 12
@@ -50,7 +49,7 @@ class SwitchLog:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._rotated = path.with_name(f"{path.name}.1")
+        self._rotated = rotated_path(path)
         self._rotate_above_bytes = ROTATE_BYTES
 
     def write(self, level: str, message: str, at: Stamp) -> int:
@@ -61,7 +60,7 @@ class SwitchLog:
         entry = {"timestamp": iso(at.wall_ns), "level": level.lower(), "message": mask(_encodable(message))}
         line = json.dumps(entry).encode("ascii") + b"\n"
         try:
-            with open(self._path, "ab+", buffering=0, opener=_private) as file:
+            with open(self._path, "ab+", buffering=0, opener=private) as file:
                 size = file.seek(0, os.SEEK_END)
                 if size > self._rotate_above_bytes:
                     size = self._rotate(file, size)
@@ -82,12 +81,7 @@ class SwitchLog:
 
     def _rotate(self, file: IO[bytes], size: int) -> int:
         """Copy and truncate, as followers expect. The size afterwards: unchanged where there is no room for a copy."""
-        try:
-            with open(self._rotated, "wb", opener=_private) as copy:
-                file.seek(max(0, size - _MOST_KEPT_BYTES))
-                shutil.copyfileobj(file, copy, _BLOCK_BYTES)
-            file.truncate(0)
-        except OSError:
+        if not rotate(file, self._rotated, size):
             self._rotate_above_bytes = size + ROTATE_BYTES
             return size
         self._rotate_above_bytes = ROTATE_BYTES
@@ -190,10 +184,6 @@ class OutputMirror:
         self._appended_bytes += appended
         if not appended:
             self._left_out += 1
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
 
 
 def _encodable(text: str) -> str:
