@@ -1,17 +1,16 @@
 """The fold: `evolve(state, recorded)` is the state after one more event.
 
 Pure, and strict: an event that cannot happen in the state is an `IllegalEventError` naming both. Handlers are by theme in
-`evolve_supervision`, `evolve_switching` and `evolve_processes`.
+`evolve_supervision`, `evolve_switching`, `evolve_processes` and `evolve_workers`.
 """
 
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-import attrs
-
 from journal.codec import Recorded
 from journal.events import CATALOGUE, Event, ProcessExited
-from projections import evolve_processes, evolve_supervision, evolve_switching
+from projections import evolve_processes, evolve_supervision, evolve_switching, evolve_workers
+from projections.replacing import replaced
 from projections.state import WorkspaceState
 from projections.switching import PROGRESS, STAGE_EVENTS, IllegalEventError, Stage, next_stage
 
@@ -21,6 +20,7 @@ _HANDLERS: Final[dict[type[Event], Handler]] = {
     **evolve_supervision.HANDLERS,
     **evolve_switching.HANDLERS,
     **evolve_processes.HANDLERS,
+    **evolve_workers.HANDLERS,
 }
 
 SILENT: Final = frozenset(
@@ -46,8 +46,8 @@ def evolve(state: WorkspaceState, recorded: Recorded) -> WorkspaceState:
         state = handler(state, event, recorded)
     job = state.job
     if job is not None and job.progress < PROGRESS[job.public_state]:
-        job = attrs.evolve(job, progress=PROGRESS[job.public_state])
-    return attrs.evolve(state, seq=recorded.seq, at=recorded.at, job=job)
+        job = replaced(job, progress=PROGRESS[job.public_state])
+    return replaced(state, seq=recorded.seq, at=recorded.at, job=job)
 
 
 def fold(events: Iterable[Recorded], state: WorkspaceState | None = None) -> WorkspaceState:
@@ -81,4 +81,4 @@ def _move_job(state: WorkspaceState, recorded: Recorded) -> WorkspaceState:
     following = next_stage(job.stage, event, recorded.seq)
     if following is job.stage or following is Stage.OVER:
         return state
-    return attrs.evolve(state, job=attrs.evolve(job, stage=following, stage_at=recorded.at))
+    return replaced(state, job=replaced(job, stage=following, stage_at=recorded.at))

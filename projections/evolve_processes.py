@@ -1,15 +1,12 @@
-"""The fold of processes, workers and probes."""
+"""The fold of processes and probes."""
 
 from typing import Any, Final
-
-import attrs
 
 from journal.codec import Recorded
 from journal.events import (
     ExitCause,
     HealthConfirmed,
     HealthProbed,
-    PreflightStarted,
     ProcessAdopted,
     ProcessExited,
     ProcessIntended,
@@ -20,25 +17,18 @@ from journal.events import (
     ProcessSwept,
     Role,
     SourceSeen,
-    SyncFinished,
-    SyncSkipped,
-    SyncStarted,
-    WorkerCancelled,
-    WorkerLost,
-    WorkerSpawned,
 )
 from journal.identity import Identity
+from projections.generations import Probation
+from projections.replacing import replaced
 from projections.state import (
     STARTS_KEPT,
     Job,
     LastExit,
     OutcomeState,
-    Probation,
     Process,
     Stopping,
     Trouble,
-    Worker,
-    WorkKind,
     WorkspaceState,
 )
 from projections.switching import IllegalEventError
@@ -55,10 +45,11 @@ def _known(state: WorkspaceState, spawn: int, recorded: Recorded) -> Process:
 
 
 def _put(state: WorkspaceState, process: Process) -> WorkspaceState:
-    return attrs.evolve(state, processes={**state.processes, process.spawn: process})
+    return replaced(state, processes={**state.processes, process.spawn: process})
 
 
-def _owner(state: WorkspaceState, recorded: Recorded) -> Identity:
+def owner(state: WorkspaceState, recorded: Recorded) -> Identity:
+    """Whose process or worker it is that `recorded` speaks of."""
     return state.orchestrator or recorded.actor.identity
 
 
@@ -87,29 +78,29 @@ def _intended(state: WorkspaceState, event: ProcessIntended, recorded: Recorded)
         generation=event.generation,
         port=event.port,
         url=event.url,
-        owner=_owner(state, recorded),
+        owner=owner(state, recorded),
         since=recorded.at,
     )
-    job = None if state.job is None else attrs.evolve(state.job, spawn=recorded.seq)
-    return attrs.evolve(_put(state, process), main=recorded.seq, job=job)
+    job = None if state.job is None else replaced(state.job, spawn=recorded.seq)
+    return replaced(_put(state, process), main=recorded.seq, job=job, restart_asked=None)
 
 
 def _spawned(state: WorkspaceState, event: ProcessSpawned, recorded: Recorded) -> WorkspaceState:
     process = _known(state, event.spawn, recorded)
-    return _put(state, attrs.evolve(process, identity=event.identity, since=recorded.at, owner=_owner(state, recorded)))
+    return _put(state, replaced(process, identity=event.identity, since=recorded.at, owner=owner(state, recorded)))
 
 
 def _without(state: WorkspaceState, spawn: int) -> WorkspaceState:
     left = {known: process for known, process in state.processes.items() if known != spawn}
-    return attrs.evolve(state, processes=left, main=None if state.main == spawn else state.main)
+    return replaced(state, processes=left, main=None if state.main == spawn else state.main)
 
 
 def _spawn_failed(state: WorkspaceState, event: ProcessSpawnFailed, recorded: Recorded) -> WorkspaceState:
     _known(state, event.spawn, recorded)
     job = state.job
     if job is not None and job.spawn == event.spawn:
-        job = attrs.evolve(job, spawn=None, lost_spawns=job.lost_spawns + 1)
-    return attrs.evolve(_without(state, event.spawn), job=job)
+        job = replaced(job, spawn=None, lost_spawns=job.lost_spawns + 1)
+    return replaced(_without(state, event.spawn), job=job)
 
 
 def _adopted(state: WorkspaceState, event: ProcessAdopted, recorded: Recorded) -> WorkspaceState:
@@ -117,9 +108,9 @@ def _adopted(state: WorkspaceState, event: ProcessAdopted, recorded: Recorded) -
     since = recorded.at if process.confirmed is None else process.since
     return _put(
         state,
-        attrs.evolve(
+        replaced(
             process,
-            owner=_owner(state, recorded),
+            owner=owner(state, recorded),
             since=since,
             successes=0,
             last_probe=None,
@@ -131,21 +122,21 @@ def _adopted(state: WorkspaceState, event: ProcessAdopted, recorded: Recorded) -
 
 def _one_rung_down(stopping: Stopping) -> Stopping:
     """The last signal may have been journaled and never sent: it is due again."""
-    return attrs.evolve(stopping, rung=max(-1, stopping.rung - 1))
+    return replaced(stopping, rung=max(-1, stopping.rung - 1))
 
 
 def _stop_asked(state: WorkspaceState, event: ProcessStopAsked, recorded: Recorded) -> WorkspaceState:
     process = _known(state, event.spawn, recorded)
     stopping = Stopping(why=event.why, ladder=event.ladder, asked=recorded.at, rung=-1, at=recorded.at)
-    return _put(state, attrs.evolve(process, stopping=stopping))
+    return _put(state, replaced(process, stopping=stopping))
 
 
 def _signalled(state: WorkspaceState, event: ProcessSignalled, recorded: Recorded) -> WorkspaceState:
     process = _known(state, event.spawn, recorded)
     if process.stopping is None:
         raise IllegalEventError(f"process {event.spawn} not asked to stop", event.stored_name, recorded.seq)
-    stopping = attrs.evolve(process.stopping, rung=event.rung, at=recorded.at)
-    return _put(state, attrs.evolve(process, stopping=stopping))
+    stopping = replaced(process.stopping, rung=event.rung, at=recorded.at)
+    return _put(state, replaced(process, stopping=stopping))
 
 
 def _repeated(state: WorkspaceState, event: ProcessExited, recorded: Recorded) -> WorkspaceState:
@@ -154,9 +145,9 @@ def _repeated(state: WorkspaceState, event: ProcessExited, recorded: Recorded) -
     if job is None or not is_start_to_repeat(state, event):
         return state
     if event.cause is ExitCause.STOPPED:
-        return attrs.evolve(state, job=attrs.evolve(job, spawn=None))
+        return replaced(state, job=replaced(job, spawn=None))
     starts = state.starts if job.is_switch else (*state.starts, recorded.at)[-STARTS_KEPT:]
-    return attrs.evolve(state, job=attrs.evolve(job, spawn=None, restarts=job.restarts + 1), starts=starts)
+    return replaced(state, job=replaced(job, spawn=None, restarts=job.restarts + 1), starts=starts)
 
 
 def _settled(state: WorkspaceState, process: Process, event: ProcessExited) -> dict[str, str]:
@@ -168,7 +159,7 @@ def _settled(state: WorkspaceState, process: Process, event: ProcessExited) -> d
 
 def _exited(state: WorkspaceState, event: ProcessExited, recorded: Recorded) -> WorkspaceState:
     process = _known(state, event.spawn, recorded)
-    state = attrs.evolve(_repeated(state, event, recorded), settled=_settled(state, process, event))
+    state = replaced(_repeated(state, event, recorded), settled=_settled(state, process, event))
     if state.main != event.spawn:
         return _without(state, event.spawn)
     last_exit = LastExit(
@@ -182,7 +173,7 @@ def _exited(state: WorkspaceState, event: ProcessExited, recorded: Recorded) -> 
         at=recorded.at,
     )
     crashed = event.cause is ExitCause.CRASH
-    state = attrs.evolve(
+    state = replaced(
         _without(state, event.spawn),
         last_exit=last_exit,
         probation=state.probation if crashed else None,
@@ -190,7 +181,7 @@ def _exited(state: WorkspaceState, event: ProcessExited, recorded: Recorded) -> 
     if not crashed or state.job is not None:
         return state
     trouble = Trouble(describe_exit(event), process.environment, "crash", recorded.at)
-    return attrs.evolve(state, crashes=state.crashes + 1, trouble=trouble)
+    return replaced(state, crashes=state.crashes + 1, trouble=trouble)
 
 
 def describe_exit(event: ProcessExited) -> str:
@@ -201,7 +192,7 @@ def describe_exit(event: ProcessExited) -> str:
 
 
 def _swept(state: WorkspaceState, event: ProcessSwept, recorded: Recorded) -> WorkspaceState:
-    return _put(state, attrs.evolve(_known(state, event.spawn, recorded), swept=recorded.at))
+    return _put(state, replaced(_known(state, event.spawn, recorded), swept=recorded.at))
 
 
 def _source_seen(state: WorkspaceState, event: SourceSeen, recorded: Recorded) -> WorkspaceState:
@@ -213,69 +204,23 @@ def _source_seen(state: WorkspaceState, event: SourceSeen, recorded: Recorded) -
         generation=None,
         port=event.port,
         url=event.url,
-        owner=_owner(state, recorded),
+        owner=owner(state, recorded),
         since=recorded.at,
         identity=event.identity,
     )
     return _put(state, process)
 
 
-def _work(state: WorkspaceState, recorded: Recorded, kind: WorkKind, environment: str) -> WorkspaceState:
-    if state.worker is not None:
-        raise IllegalEventError(f"worker {state.worker.worker} at work", recorded.event.stored_name, recorded.seq)
-    worker = Worker(
-        worker=recorded.seq, kind=kind, environment=environment, owner=_owner(state, recorded), started=recorded.at
-    )
-    return attrs.evolve(state, worker=worker)
-
-
-def _preflight_started(state: WorkspaceState, event: PreflightStarted, recorded: Recorded) -> WorkspaceState:
-    return _work(state, recorded, WorkKind.PREFLIGHT, event.environment)
-
-
-def _sync_started(state: WorkspaceState, event: SyncStarted, recorded: Recorded) -> WorkspaceState:
-    state = _work(state, recorded, WorkKind.SYNC, event.environment)
-    settled = {name: known for name, known in state.settled.items() if name != event.environment}
-    return attrs.evolve(state, settled=settled, dirty=state.dirty | {event.environment})
-
-
-def _worker(state: WorkspaceState, worker: int, recorded: Recorded) -> Worker:
-    if state.worker is None or state.worker.worker != worker:
-        raise IllegalEventError(f"no worker {worker}", recorded.event.stored_name, recorded.seq)
-    return state.worker
-
-
-def _sync_finished(state: WorkspaceState, event: SyncFinished, recorded: Recorded) -> WorkspaceState:
-    _worker(state, event.worker, recorded)
-    dirty = state.dirty - {event.environment} if event.ok else state.dirty
-    return attrs.evolve(state, worker=None, dirty=dirty)
-
-
-def _worker_spawned(state: WorkspaceState, event: WorkerSpawned, recorded: Recorded) -> WorkspaceState:
-    worker = _worker(state, event.worker, recorded)
-    return attrs.evolve(state, worker=attrs.evolve(worker, identity=event.identity))
-
-
-def _worker_cancelled(state: WorkspaceState, event: WorkerCancelled, recorded: Recorded) -> WorkspaceState:
-    worker = _worker(state, event.worker, recorded)
-    return attrs.evolve(state, worker=attrs.evolve(worker, cancelled=recorded.at, cancelled_why=event.why))
-
-
-def _worker_lost(state: WorkspaceState, event: WorkerLost, recorded: Recorded) -> WorkspaceState:
-    _worker(state, event.worker, recorded)
-    return attrs.evolve(state, worker=None)
-
-
 def _probed(state: WorkspaceState, event: HealthProbed, recorded: Recorded) -> WorkspaceState:
     process = _known(state, event.spawn, recorded)
     return _put(
         state,
-        attrs.evolve(process, successes=event.successes, last_probe=recorded.at, last_probe_ok=event.ok),
+        replaced(process, successes=event.successes, last_probe=recorded.at, last_probe_ok=event.ok),
     )
 
 
 def _confirmed(state: WorkspaceState, event: HealthConfirmed, recorded: Recorded) -> WorkspaceState:
-    process = attrs.evolve(_known(state, event.spawn, recorded), confirmed=recorded.at, generation=event.generation)
+    process = replaced(_known(state, event.spawn, recorded), confirmed=recorded.at, generation=event.generation)
     state = _put(state, process)
     if process.role is Role.SOURCE:
         return state
@@ -288,10 +233,10 @@ def _confirmed(state: WorkspaceState, event: HealthConfirmed, recorded: Recorded
         of_switch=job is not None and job.is_switch,
     )
     if job is not None and not job.is_switch:
-        state = attrs.evolve(state, job=None)
+        state = replaced(state, job=None)
     if state.outcome is not None and state.outcome.state is OutcomeState.CRITICAL_FAILURE:
-        state = attrs.evolve(state, outcome=None)
-    return attrs.evolve(state, probation=probation, parked=None, trouble=None)
+        state = replaced(state, outcome=None)
+    return replaced(state, probation=probation, parked=None, trouble=None)
 
 
 HANDLERS: Final[dict[Any, Any]] = {
@@ -304,13 +249,6 @@ HANDLERS: Final[dict[Any, Any]] = {
     ProcessSwept: _swept,
     ProcessExited: _exited,
     SourceSeen: _source_seen,
-    PreflightStarted: _preflight_started,
-    SyncStarted: _sync_started,
-    SyncFinished: _sync_finished,
-    SyncSkipped: lambda state, _event, _recorded: state,
-    WorkerSpawned: _worker_spawned,
-    WorkerCancelled: _worker_cancelled,
-    WorkerLost: _worker_lost,
     HealthProbed: _probed,
     HealthConfirmed: _confirmed,
 }

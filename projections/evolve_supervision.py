@@ -2,8 +2,6 @@
 
 from typing import Any, Final
 
-import attrs
-
 from journal.codec import Recorded
 from journal.events import (
     AbortRequested,
@@ -22,6 +20,7 @@ from journal.events import (
     SupervisionCalm,
     SupervisionParked,
 )
+from projections.replacing import replaced
 from projections.state import (
     INBOX_KEYS_KEPT,
     STARTS_KEPT,
@@ -39,7 +38,7 @@ from projections.switching import IllegalEventError, Stage
 
 
 def _created(state: WorkspaceState, event: JournalCreated, _: Recorded) -> WorkspaceState:
-    return attrs.evolve(state, journal_id=event.journal_id)
+    return replaced(state, journal_id=event.journal_id)
 
 
 def _started(state: WorkspaceState, event: OrchestratorStarted, recorded: Recorded) -> WorkspaceState:
@@ -47,7 +46,7 @@ def _started(state: WorkspaceState, event: OrchestratorStarted, recorded: Record
         stage = f"orchestrator {state.orchestrator.pid} not yet ended"
         raise IllegalEventError(stage, event.stored_name, recorded.seq)
     busy = state.job is not None or bool(state.processes)
-    state = attrs.evolve(
+    state = replaced(
         state,
         orchestrator=event.identity,
         orchestrator_since=recorded.at,
@@ -58,19 +57,19 @@ def _started(state: WorkspaceState, event: OrchestratorStarted, recorded: Record
     if event.manual:
         state = _forgiven(state)
     if event.manual or state.goal is Goal.IDLE:
-        return attrs.evolve(state, goal=Goal.SERVE, urgent=False, aborted_for=None)
+        return replaced(state, goal=Goal.SERVE, urgent=False, aborted_for=None)
     return state
 
 
 def _forgiven(state: WorkspaceState) -> WorkspaceState:
     """Somebody asked for something: what went wrong before no longer counts."""
-    return attrs.evolve(state, parked=None, trouble=None, crashes=0, starts=(), recovered=False)
+    return replaced(state, parked=None, trouble=None, crashes=0, starts=(), recovered=False)
 
 
 def _stopped(state: WorkspaceState, event: OrchestratorStopped, recorded: Recorded) -> WorkspaceState:
     if state.job is not None and state.job.is_switch:
         raise IllegalEventError(f"switch {state.job.job} open", event.stored_name, recorded.seq)
-    return attrs.evolve(
+    return replaced(
         state,
         orchestrator=None,
         orchestrator_since=None,
@@ -87,25 +86,25 @@ def _lost(state: WorkspaceState, event: OrchestratorLost, recorded: Recorded) ->
     if state.orchestrator != event.identity:
         stage = "another orchestrator, or none"
         raise IllegalEventError(stage, event.stored_name, recorded.seq)
-    return attrs.evolve(state, orchestrator=None, orchestrator_since=None, control=None)
+    return replaced(state, orchestrator=None, orchestrator_since=None, control=None)
 
 
 def _listening(state: WorkspaceState, event: ControlListening, _: Recorded) -> WorkspaceState:
-    return attrs.evolve(state, control=None if event.port is None else Control(event.host, event.port))
+    return replaced(state, control=None if event.port is None else Control(event.host, event.port))
 
 
 def _captured(state: WorkspaceState, event: StartupCaptured, recorded: Recorded) -> WorkspaceState:
-    return attrs.evolve(state, startup=event, startup_at=recorded.at)
+    return replaced(state, startup=event, startup_at=recorded.at)
 
 
 def _restart_requested(state: WorkspaceState, _event: RestartRequested, recorded: Recorded) -> WorkspaceState:
     if state.job is not None and not state.job.is_switch:
-        state = attrs.evolve(state, job=None, main=None)
-    return attrs.evolve(_forgiven(state), restart_asked=recorded.seq)
+        state = replaced(state, job=None, main=None)
+    return replaced(_forgiven(state), restart_asked=recorded.seq)
 
 
 def _shutdown_requested(state: WorkspaceState, event: ShutdownRequested, _: Recorded) -> WorkspaceState:
-    return attrs.evolve(state, goal=Goal.STOP, urgent=state.urgent or event.urgent)
+    return replaced(state, goal=Goal.STOP, urgent=state.urgent or event.urgent)
 
 
 def _abort_requested(state: WorkspaceState, event: AbortRequested, _: Recorded) -> WorkspaceState:
@@ -113,11 +112,11 @@ def _abort_requested(state: WorkspaceState, event: AbortRequested, _: Recorded) 
     if job is None or not job.is_switch:
         return state
     if event.manual_pid is not None:
-        return attrs.evolve(state, goal=Goal.STOP, aborted_for=event.manual_pid)
+        return replaced(state, goal=Goal.STOP, aborted_for=event.manual_pid)
     if job.verdict or job.rolling_back:
         return state
     error = f"aborted by {event.origin}" + (f": {event.reason}" if event.reason else "")
-    return attrs.evolve(state, job=attrs.evolve(job, verdict=Verdict.ABORTED, error=error))
+    return replaced(state, job=replaced(job, verdict=Verdict.ABORTED, error=error))
 
 
 def _start_planned(state: WorkspaceState, event: StartPlanned, recorded: Recorded) -> WorkspaceState:
@@ -135,7 +134,7 @@ def _start_planned(state: WorkspaceState, event: StartPlanned, recorded: Recorde
         attempt=event.attempt,
     )
     starts = state.starts if event.asked else (*state.starts, recorded.at)[-STARTS_KEPT:]
-    return attrs.evolve(state, job=job, environment=event.environment, starts=starts, restart_asked=None)
+    return replaced(state, job=job, environment=event.environment, starts=starts, restart_asked=None)
 
 
 def _start_failed(state: WorkspaceState, event: StartFailed, recorded: Recorded) -> WorkspaceState:
@@ -144,20 +143,20 @@ def _start_failed(state: WorkspaceState, event: StartFailed, recorded: Recorded)
         raise IllegalEventError(stage, event.stored_name, recorded.seq)
     dirty = state.dirty | {event.environment} if event.reason == "sync" else state.dirty
     trouble = Trouble(event.error, event.environment, event.reason, recorded.at)
-    return attrs.evolve(state, job=None, main=None, crashes=state.crashes + 1, dirty=dirty, trouble=trouble)
+    return replaced(state, job=None, main=None, crashes=state.crashes + 1, dirty=dirty, trouble=trouble)
 
 
 def _parked(state: WorkspaceState, event: SupervisionParked, recorded: Recorded) -> WorkspaceState:
-    return attrs.evolve(state, parked=Parked(event.why, event.advice, recorded.at), restart_asked=None)
+    return replaced(state, parked=Parked(event.why, event.advice, recorded.at), restart_asked=None)
 
 
 def _calm(state: WorkspaceState, _event: SupervisionCalm, _: Recorded) -> WorkspaceState:
-    return attrs.evolve(state, crashes=0, starts=(), recovered=False)
+    return replaced(state, crashes=0, starts=(), recovered=False)
 
 
 def _taken_in(state: WorkspaceState, event: FileIngested | FileRejected, _: Recorded) -> WorkspaceState:
     key = inbox_key(event.name, event.sha256, event.mtime_ns, event.inode)
-    return attrs.evolve(state, inbox_keys=(*state.inbox_keys, key)[-INBOX_KEYS_KEPT:])
+    return replaced(state, inbox_keys=(*state.inbox_keys, key)[-INBOX_KEYS_KEPT:])
 
 
 def inbox_key(name: str, sha256: str, mtime_ns: int, inode: int) -> str:
@@ -170,7 +169,7 @@ def hide_success(state: WorkspaceState) -> WorkspaceState:
     outcome = state.outcome
     if outcome is None or outcome.state is OutcomeState.CRITICAL_FAILURE:
         return state
-    return attrs.evolve(state, outcome=None)
+    return replaced(state, outcome=None)
 
 
 HANDLERS: Final[dict[Any, Any]] = {

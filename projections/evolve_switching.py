@@ -30,6 +30,7 @@ from journal.events import (
 from projections.evolve_supervision import hide_success
 from projections.generations import KEPT, Candidate, Generation, find
 from projections.locking import Lock
+from projections.replacing import replaced
 from projections.state import SWITCHES_KEPT, Job, JobKind, Outcome, OutcomeState, Verdict, WorkspaceState
 from projections.switching import IllegalEventError, Stage
 
@@ -56,7 +57,7 @@ def _requested(state: WorkspaceState, event: SwitchRequested, recorded: Recorded
         error=event.reason if recovering else "",
         rolling_back=recovering,
     )
-    return attrs.evolve(
+    return replaced(
         state,
         job=job,
         environment=state.serving or event.source or state.environment,
@@ -72,7 +73,7 @@ def _requested(state: WorkspaceState, event: SwitchRequested, recorded: Recorded
 
 
 def _refused(state: WorkspaceState, event: SwitchRefused, recorded: Recorded) -> WorkspaceState:
-    state = attrs.evolve(state, refused_at=recorded.at)
+    state = replaced(state, refused_at=recorded.at)
     if event.origin is not Origin.FILE or (state.job is not None and state.job.is_switch):
         return state
     already = event.why is RefusalReason.ALREADY_SERVING
@@ -86,28 +87,28 @@ def _refused(state: WorkspaceState, event: SwitchRefused, recorded: Recorded) ->
         recovery_command="",
         at=recorded.at,
     )
-    return attrs.evolve(state, outcome=outcome)
+    return replaced(state, outcome=outcome)
 
 
 def _lock_acquired(state: WorkspaceState, event: LockAcquired, recorded: Recorded) -> WorkspaceState:
     if state.lock is not None or recorded.switch is None:
         stage = f"lock held for switch {state.lock.switch}" if state.lock else "no switch named"
         raise IllegalEventError(stage, event.stored_name, recorded.seq)
-    return attrs.evolve(state, lock=Lock(recorded.switch, recorded.at, event.holder))
+    return replaced(state, lock=Lock(recorded.switch, recorded.at, event.holder))
 
 
 def _lock_released(state: WorkspaceState, event: LockReleased, recorded: Recorded) -> WorkspaceState:
     if state.lock is None or (state.job is not None and state.job.is_switch):
         stage = "lock free" if state.lock is None else "its switch not ended"
         raise IllegalEventError(stage, event.stored_name, recorded.seq)
-    return attrs.evolve(state, lock=None)
+    return replaced(state, lock=None)
 
 
 def _preflighted(state: WorkspaceState, event: SwitchPreflighted, recorded: Recorded) -> WorkspaceState:
     if state.worker is None or state.worker.worker != event.worker:
         stage = "no such worker"
         raise IllegalEventError(stage, event.stored_name, recorded.seq)
-    return attrs.evolve(state, worker=None)
+    return replaced(state, worker=None)
 
 
 def _open_switch(state: WorkspaceState, recorded: Recorded) -> Job:
@@ -120,25 +121,25 @@ def _open_switch(state: WorkspaceState, recorded: Recorded) -> Job:
 def _failed(state: WorkspaceState, event: SwitchFailed, recorded: Recorded) -> WorkspaceState:
     job = _open_switch(state, recorded)
     verdict = job.verdict or Verdict.FAILED
-    return attrs.evolve(state, job=attrs.evolve(job, verdict=verdict, error=job.error or event.error))
+    return replaced(state, job=replaced(job, verdict=verdict, error=job.error or event.error))
 
 
 def _rolling_back(state: WorkspaceState, event: SwitchRollingBack, recorded: Recorded) -> WorkspaceState:
     job = _open_switch(state, recorded)
-    return attrs.evolve(state, job=attrs.evolve(job, rolling_back=True, error=event.error, spawn=None))
+    return replaced(state, job=replaced(job, rolling_back=True, error=event.error, spawn=None))
 
 
 def _tried(state: WorkspaceState, event: RollbackTried, recorded: Recorded) -> WorkspaceState:
     job = _open_switch(state, recorded)
     candidate = Candidate(event.environment, event.generation)
-    return attrs.evolve(state, job=attrs.evolve(job, rolling=candidate, spawn=None, restarts=0, lost_spawns=0))
+    return replaced(state, job=replaced(job, rolling=candidate, spawn=None, restarts=0, lost_spawns=0))
 
 
 def _try_failed(state: WorkspaceState, event: RollbackTryFailed, recorded: Recorded) -> WorkspaceState:
     job = _open_switch(state, recorded)
     tried = job.tried if job.rolling is None else (*job.tried, job.rolling)
     dirty = state.dirty | {event.environment} if event.reason == "sync" else state.dirty
-    return attrs.evolve(state, dirty=dirty, job=attrs.evolve(job, rolling=None, tried=tried, spawn=None))
+    return replaced(state, dirty=dirty, job=replaced(job, rolling=None, tried=tried, spawn=None))
 
 
 def _end(
@@ -161,7 +162,7 @@ def _end(
         recovery_command=command,
         at=recorded.at,
     )
-    return attrs.evolve(
+    return replaced(
         state,
         job=None,
         outcome=ended,
@@ -202,7 +203,7 @@ def _generation_recorded(state: WorkspaceState, event: GenerationRecorded, recor
         recorded=recorded.at,
         arguments=event.arguments,
     )
-    return attrs.evolve(state, generations=(*state.generations, made)[-KEPT:])
+    return replaced(state, generations=(*state.generations, made)[-KEPT:])
 
 
 def _mark(state: WorkspaceState, generation: int, *, proven: bool = False, disproved: str = "") -> WorkspaceState:
@@ -212,15 +213,15 @@ def _mark(state: WorkspaceState, generation: int, *, proven: bool = False, dispr
         attrs.evolve(g, proven=proven, disproved=disproved) if g.generation == generation else g
         for g in state.generations
     )
-    return attrs.evolve(state, generations=marked)
+    return replaced(state, generations=marked)
 
 
 def _proven(state: WorkspaceState, event: GenerationProven, _: Recorded) -> WorkspaceState:
-    return attrs.evolve(_mark(state, event.generation, proven=True), probation=None)
+    return replaced(_mark(state, event.generation, proven=True), probation=None)
 
 
 def _disproved(state: WorkspaceState, event: GenerationDisproved, _: Recorded) -> WorkspaceState:
-    return attrs.evolve(_mark(state, event.generation, disproved=event.why), probation=None)
+    return replaced(_mark(state, event.generation, disproved=event.why), probation=None)
 
 
 HANDLERS: Final[dict[Any, Any]] = {

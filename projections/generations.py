@@ -33,6 +33,17 @@ class Candidate:
     generation: int | None
 
 
+@attrs.frozen
+class Probation:
+    """A content that was just seen healthy and may still crash."""
+
+    spawn: int
+    environment: str
+    generation: int
+    since: Stamp
+    of_switch: bool
+
+
 def find(generations: Sequence[Generation], generation: int) -> Generation | None:
     """The generation of that number, while it is remembered."""
     return next((known for known in generations if known.generation == generation), None)

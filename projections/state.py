@@ -11,7 +11,7 @@ import attrs
 from journal.clock import Stamp
 from journal.events import ExitCause, Ladder, Origin, Role, StartupCaptured
 from journal.identity import Identity
-from projections.generations import Candidate, Generation
+from projections.generations import Candidate, Generation, Probation
 from projections.locking import Lock
 from projections.switching import PUBLIC_STAGE, Stage
 
@@ -66,7 +66,7 @@ class OutcomeState(StrEnum):
     ABORTED = "aborted"
 
 
-@attrs.frozen
+@attrs.frozen(slots=False)
 class Stopping:
     """A stop under way. `rung` is the last one signalled, -1 before the first; `at` when."""
 
@@ -77,7 +77,7 @@ class Stopping:
     at: Stamp
 
 
-@attrs.frozen
+@attrs.frozen(slots=False)
 class Process:
     """One ComfyUI. Without `identity` it is only intended. Its health deadline counts from `since` (spawned or adopted)."""
 
@@ -99,7 +99,7 @@ class Process:
     swept: Stamp | None = None
 
 
-@attrs.frozen
+@attrs.frozen(slots=False)
 class Worker:
     """A preflight or a sync under way."""
 
@@ -113,7 +113,7 @@ class Worker:
     cancelled_why: str = ""
 
 
-@attrs.frozen
+@attrs.frozen(slots=False)
 class Job:
     """The one thing being attempted.
 
@@ -207,17 +207,6 @@ class Trouble:
 
 
 @attrs.frozen
-class Probation:
-    """A content that was just seen healthy and may still crash."""
-
-    spawn: int
-    environment: str
-    generation: int
-    since: Stamp
-    of_switch: bool
-
-
-@attrs.frozen
 class Parked:
     """Given up, until asked."""
 
@@ -234,7 +223,7 @@ class Control:
     port: int
 
 
-@attrs.frozen
+@attrs.frozen(slots=False)
 class WorkspaceState:
     """One workspace at `seq`.
 

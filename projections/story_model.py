@@ -155,13 +155,3 @@ class Story:
     manual: bool = False
     recovery_command: str = ""
     takeovers: tuple[int, ...] = ()
-
-    @property
-    def is_failure(self) -> bool:
-        """Whether it ended without its target serving."""
-        return self.ending not in {Ending.OPEN, Ending.COMPLETE}
-
-    @property
-    def probes(self) -> tuple[int, int]:
-        """Probes that succeeded and that failed, over all starts."""
-        return sum(start.probes.ok for start in self.starts), sum(start.probes.failed for start in self.starts)

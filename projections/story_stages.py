@@ -31,7 +31,8 @@ def stages_of(telling: Telling) -> tuple[Span, ...]:
             continue
         name = _begins(telling, recorded, spans)
         if name:
-            spans.append(Span(name, telling.wish.target, recorded.seq, recorded.at))
+            environment = "" if name == ROLLING_BACK else telling.wish.target
+            spans.append(Span(name, environment, recorded.seq, recorded.at))
         if spans:
             spans[-1] = _noted(spans[-1], recorded)
     end = telling.end

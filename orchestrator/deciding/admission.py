@@ -1,10 +1,8 @@
 """Whether a switch is begun: asked by a file, a command line or the panel, the answer is found here and nowhere else."""
 
-from journal.clock import Stamp
+from journal.clock import Stamp, age_ns
 from journal.codec import Draft
-from journal.events import LockAcquired, LockBroken, RefusalReason, SwitchKind, SwitchRefused, SwitchRequested
-from journal.clock import age_ns
-from journal.events import Origin
+from journal.events import LockAcquired, LockBroken, Origin, RefusalReason, SwitchKind, SwitchRefused, SwitchRequested
 from orchestrator.config import Config
 from orchestrator.world import SwitchAsk
 from projections.locking import ForeignLock

@@ -55,7 +55,7 @@ def _evidence_for_source(situation: Situation, job: Job) -> Decision | None:
     source, facts = state.source_process, situation.environment(job.source)
     if facts is None or facts.fingerprint is None or facts.problem:
         return None
-    if source is not None and source.stopping is None:
+    if source is not None and source.environment == job.source and source.stopping is None:
         if source.successes < situation.config.required_successes:
             return probe_when_due(situation, source)
         return situation.act(*_confirmed(situation, source, facts.fingerprint))

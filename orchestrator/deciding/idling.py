@@ -23,8 +23,8 @@ from orchestrator.actions import Act, Decision, End
 from orchestrator.deciding.advice import restart_advice
 from orchestrator.deciding.situation import Situation, soonest
 from orchestrator.deciding.stopping import cleared, stop, stop_all
-from projections.generations import rollback_candidates
-from projections.state import STARTS_KEPT, LastExit, Probation, Process, Trouble
+from projections.generations import Probation, rollback_candidates
+from projections.state import STARTS_KEPT, LastExit, Process, Trouble
 
 FIRST_RETRY_NS = 500 * MS
 """Wait before the first retry after a crash; doubled for each further one up to `crash_retry_delay_s`."""

@@ -37,7 +37,7 @@ class Situation:
     def wait(self, since: Stamp, duration_ns: int) -> Wait:
         """Wait until `duration_ns` will have passed since `since`."""
         left_ns = max(0, duration_ns - elapsed_ns(since, self.now))
-        return Wait(attrs.evolve(self.now, monotonic_ns=self.now.monotonic_ns + left_ns))
+        return Wait(Stamp(self.now.wall_ns, self.now.monotonic_ns + left_ns, self.now.boot_id))
 
     def wait_ns(self, duration_ns: int) -> Wait:
         """Wait `duration_ns` from now."""

@@ -2,7 +2,7 @@
 
 from journal.clock import S, elapsed_ns, seconds
 from journal.events import Event, SwitchPreflighted, SyncFinished, WorkerCancelled, WorkerLost, WorkerSpawned
-from orchestrator.actions import Act, Decision, KillWorker, Took
+from orchestrator.actions import Decision, KillWorker, Took
 from orchestrator.deciding.failing import failure
 from orchestrator.deciding.situation import Situation
 from orchestrator.world import WorkFacts

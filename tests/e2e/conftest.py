@@ -1,10 +1,12 @@
 """What every end-to-end test gets: a live workspace that agrees with its journal in the end and leaves nothing running."""
 
+import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
+from tests.helpers.bystanders import start_by_hand
 from tests.helpers.live_workspace import LiveWorkspace
 
 Maker = Callable[..., LiveWorkspace]
@@ -27,3 +29,18 @@ def workspace(tmp_path: Path) -> Iterator[Maker]:
             live.close()
     for live in made:
         assert live.agrees()
+
+
+@pytest.fixture
+def by_hand(workspace: Maker) -> Iterator[Callable[[LiveWorkspace, str], subprocess.Popen[bytes]]]:
+    """`by_hand(live, "good")`: a ComfyUI of that environment that nobody supervises."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(live: LiveWorkspace, name: str) -> subprocess.Popen[bytes]:
+        started.append(start_by_hand(live, name))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()

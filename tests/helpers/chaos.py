@@ -65,7 +65,9 @@ class Chaos:
         serving = self.world.state.serving
         source = serving or self.random.choice((*NAMES, ""))
         self.world.write_request(self.random.choice(NAMES), source, takes_s=self.random.choice((0, 0.3, 2.0)))
-        main = self.world.machine.find(None if self.world.state.main_process is None else self.world.state.main_process.identity)
+        main = self.world.machine.find(
+            None if self.world.state.main_process is None else self.world.state.main_process.identity
+        )
         if main is not None and self.random.random() < 0.7:
             self.world.at(self.random.choice((0.0, 2.0, 6.0)), lambda: self._leave(main))
 
@@ -153,7 +155,9 @@ def random_script(chance: random.Random) -> Script:
 def random_work(chance: random.Random) -> Work:
     """Mostly good."""
     ok = chance.random() < 0.85
-    return Work(ok, "" if ok else "no such package", chance.choice((0.0, 0.2, 1.0, 5.0, 700.0)), chance.choice((0.01, 3.0)))
+    return Work(
+        ok, "" if ok else "no such package", chance.choice((0.0, 0.2, 1.0, 5.0, 700.0)), chance.choice((0.01, 3.0))
+    )
 
 
 def random_world(chance: random.Random) -> SimulatedWorld:
@@ -199,12 +203,11 @@ def come_to_rest(world: SimulatedWorld) -> None:
     for environment in world.machine.environments.values():
         environment.problem = ""
     world.dies_at_boundary = 0
-    if world.orchestrator is None and world.state.orchestrator is not None:
+    if world.orchestrator is None and (world.state.orchestrator is not None or world.state.job is not None):
         world.run_orchestrator(manual=False)
     world.run_to_rest()
     world.check_replay()
-    if world.orchestrator is not None or world.state.orchestrator is None:
-        must(world.state.lock is None, "at rest, but locked")
+    must(world.state.lock is None, "at rest, but locked")
 
 
 __all__ = ["AbortRequested", "Chaos", "come_to_rest", "random_script", "random_work", "random_world", "run_history"]

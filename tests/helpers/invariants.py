@@ -55,6 +55,7 @@ from projections.evolve_supervision import inbox_key
 from projections.state import Goal, WorkspaceState
 from projections.switching import Stage
 from projections.views import status_document
+from tests.helpers.simulated_comfyui import SimulatedProcess
 from tests.helpers.simulated_machine import SimulatedMachine
 
 TERMINAL = (SwitchCompleted, SwitchRolledBack, SwitchCriticallyFailed, SwitchAborted)
@@ -67,10 +68,10 @@ class BrokenInvariantError(AssertionError):
     """Something that must never be the case was the case."""
 
 
-def must(condition: object, message: str) -> None:
-    """Raise BrokenInvariantError unless `condition` holds."""
+def must(condition: object, message: str, *facts: object) -> None:
+    """Raise BrokenInvariantError unless `condition` holds; `facts` fill the message, only then."""
     if not condition:
-        raise BrokenInvariantError(message)
+        raise BrokenInvariantError(message.format(*facts))
 
 
 @attrs.define
@@ -99,20 +100,23 @@ class Invariants:
                 self.run_of_successes.clear()
             case HealthProbed():
                 self.run_of_successes[event.spawn] = self.run_of_successes.get(event.spawn, 0) + 1 if event.ok else 0
-                must(event.successes == self.run_of_successes[event.spawn], f"{event} counts wrongly")
+                must(event.successes == self.run_of_successes[event.spawn], "{} counts wrongly", event)
             case HealthConfirmed():
                 run = self.run_of_successes.get(event.spawn, 0)
-                must(run >= self.required_successes, f"{event} after {run} successes in a row")
+                must(run >= self.required_successes, "{} after {} successes in a row", event, run)
             case FileIngested() | FileRejected():
                 key = inbox_key(event.name, event.sha256, event.mtime_ns, event.inode)
-                must(key not in self.taken, f"{key} is taken in twice")
+                must(key not in self.taken, "{} is taken in twice", key)
                 self.taken.add(key)
             case ProcessSpawned():
-                must(event.spawn not in self.spawned, f"spawn {event.spawn} was spawned twice")
+                must(event.spawn not in self.spawned, "spawn {} was spawned twice", event.spawn)
                 self.spawned.add(event.spawn)
             case ProcessExited():
-                must(event.spawn not in self.exited, f"spawn {event.spawn} exited twice")
+                must(event.spawn not in self.exited, "spawn {} exited twice", event.spawn)
                 self.exited.add(event.spawn)
+                found = self.machine.started.get(event.spawn)
+                must(found is None or not found.survivors, "spawn {} is gone, but not its survivors", event.spawn)
+                must(found is None or not found.is_alive(self.machine.now_ns), "spawn {} is alive", event.spawn)
             case ProcessStopAsked():
                 self._stop_is_due(state, event)
             case RollbackTried():
@@ -125,7 +129,7 @@ class Invariants:
     def after_transaction(self, before: WorkspaceState, drafts: Sequence[Event], after: WorkspaceState) -> None:
         """Look at the state between two transactions."""
         switch_is_open = after.job is not None and after.job.is_switch
-        must((after.lock is not None) == switch_is_open, f"lock {after.lock}, job {after.job}")
+        must((after.lock is not None) == switch_is_open, "lock {}, job {}", after.lock, after.job)
         if after.lock is not None and after.job is not None:
             must(after.lock.switch == after.job.job, "the lock is another switch's")
         kinds = [type(event) for event in drafts]
@@ -133,30 +137,47 @@ class Invariants:
         must(ends == kinds.count(LockReleased), "a switch ends without its lock, or the lock without its switch")
         must(kinds.count(LockAcquired) == kinds.count(SwitchRequested), "a switch begins without its lock")
         self._progress_never_falls(after)
+        self._nothing_is_lost(after)
         for event in drafts:
             if isinstance(event, TERMINAL):
-                self._end_is_clean(event, after)
+                self._end_is_clean(event, drafts, after)
+            if isinstance(event, OrchestratorStopped):
+                must(not self._started_alive() and after.worker is None, "it leaves something running")
 
-    def _end_is_clean(self, event: Event, state: WorkspaceState) -> None:
-        """Where a switch ends, only what is said to serve is alive."""
-        alive = {process.identity: process for process in self.machine.alive()}
-        if isinstance(event, SwitchCompleted | SwitchRolledBack):
-            serving = state.main_process or state.source_process
-            identity = None if serving is None else serving.identity
-            expected = {identity} if not isinstance(event, SwitchRolledBack) or not event.nothing_stopped else {identity}
-            must(set(alive) <= expected, f"at {event} also alive: {list(alive.values())}, serving: {serving}")
-            must(serving is not None and serving.environment == event.environment, f"{event}, but {serving} serves")
-            if state.main_process is not None:
-                must(state.main_process.confirmed, f"{event} before its main process was confirmed")
+    def _nothing_is_lost(self, state: WorkspaceState) -> None:
+        """Whatever of ours is alive, the state knows of."""
+        strays = [spawn for spawn, process in self._started_alive() if spawn not in state.processes]
+        must(not strays, "alive and forgotten: spawns {}", strays)
+        at_work = {worker.worker for worker in self.machine.workers.values() if worker.is_alive(self.machine.now_ns)}
+        known = set() if state.worker is None else {state.worker.worker}
+        must(at_work <= known, "at work and forgotten: {}", at_work - known)
+
+    def _end_is_clean(self, event: Event, drafts: Sequence[Event], state: WorkspaceState) -> None:
+        """Where a switch ends, only what is said to serve is alive, and it was validated or never stopped."""
+        alive = {process.identity for _, process in self._started_alive()}
+        if not isinstance(event, SwitchCompleted | SwitchRolledBack):
+            must(not alive, "at {} still alive: {}", event, alive)
+            return
+        serving = state.main_process or state.source_process
+        if serving is None or serving.environment != event.environment:
+            message = f"{event}, but {serving} serves"
+            raise BrokenInvariantError(message)
+        must(alive <= {serving.identity}, "at {} also alive: {}, serving: {}", event, alive, serving)
+        must(serving.stopping is None or state.restart_asked, "{} while {} is being stopped", event, serving)
+        if isinstance(event, SwitchRolledBack) and event.nothing_stopped:
+            must(serving.confirmed or serving is state.source_process, "{}, but {} was never healthy", event, serving)
         else:
-            ours = [process for process in alive.values() if process not in self.machine.foreign]
-            must(not ours, f"at {event} still alive: {ours}")
+            confirmed = [one.spawn for one in drafts if isinstance(one, HealthConfirmed)]
+            must(confirmed == [serving.spawn], "{} without a validation of {}", event, serving)
+
+    def _started_alive(self) -> list[tuple[int, SimulatedProcess]]:
+        return [(spawn, one) for spawn, one in self.machine.started.items() if one.is_alive(self.machine.now_ns)]
 
     def _progress_never_falls(self, state: WorkspaceState) -> None:
         document = status_document(state) or {}
         switch, progress = document.get("switch_id", 0), document.get("progress", 0)
         if switch and switch == self.shown[0]:
-            must(progress >= self.shown[1], f"progress of switch {switch} fell from {self.shown[1]} to {progress}")
+            must(progress >= self.shown[1], "progress of switch {} fell from {} to {}", switch, self.shown[1], progress)
         if switch:
             self.shown = (switch, progress)
 
@@ -172,14 +193,16 @@ class Invariants:
         )
         must(
             state.goal is Goal.STOP or state.restart_asked is not None or makes_room,
-            f"{event} although nothing wants it: job {job}",
+            "{} although nothing wants it: job {}",
+            event,
+            job,
         )
 
     def _candidate_is_believed(self, state: WorkspaceState, event: RollbackTried) -> None:
         served = None if state.job is None else state.job.served
         known = event.generation in {generation.generation for generation in state.generations}
         served_before = served is not None and served.environment == event.environment
-        must(known or served_before, f"{event} was never seen healthy")
+        must(known or served_before, "{} was never seen healthy", event)
 
     def _count_starts(self, state: WorkspaceState, recorded: Recorded) -> None:
         event, at_ns = recorded.event, recorded.at.monotonic_ns
@@ -188,7 +211,7 @@ class Invariants:
         elif isinstance(event, ProcessIntended) and state.job is not None and not state.job.is_switch:
             recent = [one for one in self.plain_starts_ns if 0 <= at_ns - one < BREAKER_WINDOW_NS]
             self.plain_starts_ns = [*recent, at_ns]
-            must(len(self.plain_starts_ns) <= STARTS_MAX, f"{len(self.plain_starts_ns)} starts within a minute")
+            must(len(self.plain_starts_ns) <= STARTS_MAX, "{} starts within a minute", len(self.plain_starts_ns))
 
     # --------------------------------------------------------- effects
 
@@ -201,9 +224,9 @@ class Invariants:
             case Spawn():
                 wanted = self._event(effect.spawn)
                 good = isinstance(wanted, ProcessIntended) and wanted.command == effect.command
-                alive = self.machine.alive()
-                must(not alive, f"{effect} while {alive} lives")
-                must(not self.machine.port_holder(), f"{effect} while the port is taken")
+                alive = self._started_alive()
+                must(not alive, "{} while {} lives", effect, alive)
+                must(not self.machine.port_holder(), "{} while the port is taken", effect)
             case StartPreflight():
                 good = isinstance(self._event(effect.worker), PreflightStarted)
             case StartSync():
@@ -220,7 +243,7 @@ class Invariants:
                 good = isinstance(last, LockBroken)
             case End():
                 good = isinstance(last, OrchestratorStopped) and last.exit_status == effect.exit_status
-        must(good, f"{effect} without an intention; last event {last}")
+        must(good, "{} without an intention; last event {}", effect, last)
 
     def _event(self, seq: int) -> Event | None:
         return self.log[seq - 1].event if 0 < seq <= len(self.log) else None

@@ -129,9 +129,7 @@ class SimulatedWorld:
         problem = self.machine.problem_of(target)
         ask = SwitchAsk(target, Origin.CLI, problem=problem, generation=generation, requester=self._person)
         lock = self.machine.foreign_lock
-        drafts = admit(
-            self.state, ask, None if lock is None else ForeignLock(lock), self.machine.now(), self.config
-        )
+        drafts = admit(self.state, ask, None if lock is None else ForeignLock(lock), self.machine.now(), self.config)
         self.append(*drafts, role="cli", by=self._person)
         return next(d.event for d in drafts if isinstance(d.event, SwitchRequested | SwitchRefused))
 
@@ -202,7 +200,9 @@ class SimulatedWorld:
         """Let time pass until then. Raises BrokenInvariantError when it takes longer than `within_s`."""
         deadline_ns = self.machine.now_ns + seconds(within_s)
         while not condition(self):
-            must(self.machine.now_ns < deadline_ns, f"not within {within_s} s:\n{self.story()}")
+            if self.machine.now_ns >= deadline_ns:
+                message = f"not within {within_s} s:\n{self.story()}"
+                raise BrokenInvariantError(message)
             self._proceed(deadline_ns)
 
     def run_to_rest(self, within_s: float = 900.0) -> None:
@@ -238,8 +238,8 @@ class SimulatedWorld:
 
     def _turn_checked(self) -> None:
         self._turns_at_once += 1
-        must(self._turns_at_once <= TURNS_AT_ONCE, f"it does not come to rest:\n{self.story()}")
         try:
+            must(self._turns_at_once <= TURNS_AT_ONCE, "it does not come to rest")
             self._turn()
         except _Died:
             self.kill_orchestrator()

@@ -428,8 +428,9 @@ AS_NOBODY = """
 import os, sys
 from pathlib import Path
 from journal import Journal, JournalError, own_actor
+actor = own_actor("cli")
 os.seteuid(65534)
-for attempt in (Journal.open_readonly, lambda path: Journal.open(path, own_actor("cli"))):
+for attempt in (Journal.open_readonly, lambda path: Journal.open(path, actor)):
     try:
         attempt(Path(sys.argv[1]))
     except JournalError as exc:

@@ -179,7 +179,7 @@ def test_only_environments_are_listed_in_order(workspace, tmp_path):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")
 def test_a_name_that_is_no_text_is_not_listed(workspace):
-    os.mkdir(os.fsencode(workspace.environments_dir) + b"/\xff\xfe")
+    (workspace.environments_dir / os.fsdecode(b"\xff\xfe")).mkdir()
     assert workspace.environment_names() == ["good"]
 
 

@@ -149,7 +149,7 @@ def test_an_event_of_a_newer_release_is_told_from_damage():
         SwitchRequested(target="a", source="", kind=SwitchKind.SWITCH, origin=Origin.CLI, reason=b""),  # type: ignore[arg-type]
         LockAcquired(holder=object()),  # type: ignore[arg-type]
     ],
-    ids=str,
+    ids=["text for int", "int for bool", "float for int", "dict for identity", "text for member", "bytes", "any"],
 )
 def test_an_event_that_could_not_be_read_back_is_not_encoded(event: Event):
     with pytest.raises(TypeError):

@@ -1,5 +1,7 @@
 """Where ComfyUI will answer, from the arguments it is started with."""
 
+from typing import Any
+
 import attrs
 import pytest
 from hypothesis import given
@@ -142,7 +144,7 @@ def test_comfyui_gets_what_follows_args(argv, expected):
     assert user_arguments(argv) == expected
 
 
-def configured(**changes: object) -> Config:
+def configured(**changes: Any) -> Config:
     return attrs.evolve(Config(), **changes)
 
 

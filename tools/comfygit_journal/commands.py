@@ -11,7 +11,7 @@ import click
 from comfygit_journal.errors import CommandError, error_lines
 
 PROGRAM: Final = "comfygit-journal"
-_SWITCH_HELP: Final = "Its number: the seq of its request."
+_LINE_LENGTH: Final = 120
 
 
 class _WithExample(click.Command):
@@ -20,6 +20,10 @@ class _WithExample(click.Command):
     def __init__(self, *args: Any, example: str = "", **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.example = example
+
+    def get_short_help_str(self, limit: int = 0) -> str:
+        """The whole first line, never cut."""
+        return super().get_short_help_str(max(limit, _LINE_LENGTH))
 
     def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         formatter.write(f"Example: {self.example}\n\n")
@@ -57,7 +61,7 @@ def _json_option(function: Callable[..., Any]) -> Callable[..., Any]:
     PROGRAM,
     cls=_Group,
     example="comfygit-journal explain",
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
 @_workspace_option
 @click.version_option(package_name="comfygit-orchestrator")
@@ -164,6 +168,9 @@ def run(arguments: Sequence[str]) -> int:
             return cli.invoke(context) or 0
     except click.exceptions.Exit as ending:
         return ending.exit_code
+    except click.exceptions.NoArgsIsHelpError as exc:
+        print(exc.format_message(), file=sys.stderr)
+        return exc.exit_code
     except click.ClickException as exc:
         return _complain(*_said(exc), exc.exit_code)
     except (CommandError, OrchestratorError, JournalError) as exc:

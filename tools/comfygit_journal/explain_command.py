@@ -22,11 +22,13 @@ _REFUSED: Final = SwitchRefused.stored_name
 def explain(root: Path | None, switch: int | None, *, as_document: bool) -> int:
     """Print the story of `switch`, or of the newest one. Raises CommandError when there is none."""
     with reading(root) as (workspace, reader):
-        number = _newest(reader) if switch is None else _checked(reader, switch)
         try:
+            number = _newest(reader) if switch is None else _checked(reader, switch)
             story = story_of(_events(reader, number), number)
-        except NoSuchStoryError:  # its request is damaged, which is said by the reader
-            return 1
+        except (CommandError, NoSuchStoryError):
+            if reader.damage is None:
+                raise
+            return 1  # it may lie in the damage, which is what is said then
         present = present_of(reader)
         if as_document:
             print(as_json(story_document(story, present), indent=2))

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from comfygit_journal.errors import CommandError
 from comfygit_journal.escaping import escaped
+from comfygit_journal.lenient import LenientJournal
 from comfygit_journal.reading import Reader
 from journal import clock
-from journal.store import Journal
 from orchestrator.workspace import Workspace, open_workspace
 
 DAMAGED = "run `comfygit-journal verify` to see how far it is good"
@@ -23,7 +23,7 @@ def reading(root: Path | None) -> Iterator[tuple[Workspace, Reader]]:
     What was in the way of reading is raised at the end of the block, when all that could be read has been shown.
     """
     workspace = open_workspace(root)
-    with Journal.open_readonly(workspace.journal_path) as journal:
+    with LenientJournal.open_readonly(workspace.journal_path) as journal:
         if journal.anchor_problem:
             warn(journal.anchor_problem)
         reader = Reader(journal)

@@ -19,7 +19,8 @@ _CONTENT_LENGTH: Final = 400
 
 def state_lines(state: WorkspaceState) -> Iterator[str]:
     """The state in a few lines."""
-    yield f"journal       {state.seq} events{'' if state.at is None else f', the last at {_at(state.at)}'}"
+    last = "" if state.at is None else f", the last at {_at(state.at)}"
+    yield f"journal       {state.seq} {'event' if state.seq == 1 else 'events'}{last}"
     yield f"orchestrator  {_process(state.orchestrator, state.orchestrator_since)}"
     yield f"serves        {_serves(state)}"
     yield f"switch        {_switch(state)}"

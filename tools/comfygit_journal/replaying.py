@@ -1,6 +1,5 @@
 """`replay`: the journal folded, and what it says of every file compared with the file."""
 
-import itertools
 import threading
 from pathlib import Path
 from typing import Final
@@ -26,7 +25,7 @@ _PAUSE_S: Final = 0.05
 
 @attrs.frozen
 class Difference:
-    """A file that does not hold what the journal says; None: no file. `foreign`: another program wrote what was found."""
+    """A file that does not hold what the journal says; None: no file. `foreign`: another program wrote it."""
 
     name: str
     expected: bytes | None
@@ -63,11 +62,12 @@ def differences(journal: Journal, folder: Path, state: WorkspaceState) -> tuple[
     its files: it is looked again, some times. Raises CommandError where the journal cannot be folded on.
     """
     pause = threading.Event()
-    for number in itertools.count(1):
-        state, wrong = _look(journal, folder, state)
-        if not wrong or number >= (_LOOKS_LIVE if _is_live(state) else _LOOKS):
-            break
+    looks = 1
+    state, wrong = _look(journal, folder, state)
+    while wrong and looks < (_LOOKS_LIVE if _is_live(state) else _LOOKS):
         pause.wait(_PAUSE_S)
+        looks += 1
+        state, wrong = _look(journal, folder, state)
     return state, wrong
 
 

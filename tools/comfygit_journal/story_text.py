@@ -20,10 +20,10 @@ _TAIL_LINES: Final = 6
 _SIGNALS: Final = 6
 
 _ENDED: Final = {
-    Ending.COMPLETE: "complete after",
-    Ending.ROLLED_BACK: "rolled back after",
-    Ending.CRITICAL_FAILURE: "critical failure after",
-    Ending.ABORTED: "aborted after",
+    Ending.COMPLETE: "complete",
+    Ending.ROLLED_BACK: "rolled back",
+    Ending.CRITICAL_FAILURE: "critical failure",
+    Ending.ABORTED: "aborted",
 }
 
 
@@ -42,7 +42,7 @@ def story_text(story: Story, present: Present, workspace: str) -> str:
     lines = [_title(story), ""]
     for label, texts in parts:
         lines += _labelled(label, [line for text in texts for line in _wrapped(text)])
-    lines += _labelled("next", [escaped(step) for step in next_steps(story, workspace)])
+    lines += _labelled("next", [escaped(step) for step in next_steps(story, present, workspace)])
     return "\n".join(lines)
 
 
@@ -71,7 +71,8 @@ def _title(story: Story) -> str:
         way = f"Rollback {story.switch}: {source} -> {target}"
     if story.ending is Ending.OPEN:
         return f"{way}: not over, {story.stages[-1].name if story.stages else 'just asked for'}"
-    return f"{way}: {_ENDED[story.ending]} {duration(story.duration_ns)}"
+    back = f" to {escaped(story.serving)}" if story.ending is Ending.ROLLED_BACK else ""
+    return f"{way}: {_ENDED[story.ending]}{back} after {duration(story.duration_ns)}"
 
 
 def _asked(story: Story) -> list[str]:
@@ -113,6 +114,8 @@ def _stage(span: Span) -> str:
 
 def _probes(start: Start) -> str:
     probes = start.probes
+    if not probes.ok and not probes.failed:
+        return f"{escaped(start.environment)} (start {start.spawn}): none"
     typical = f", typically {duration(probes.typical_ns)}" if probes.typical_ns is not None else ""
     error = f" ({escaped(cut(probes.last_error, _WIDTH))})" if probes.last_error else ""
     return f"{escaped(start.environment)} (start {start.spawn}): {probes.ok} ok{typical}, {probes.failed} failed{error}"
@@ -145,12 +148,14 @@ def _serves(present: Present, story: Story) -> str:
     return f"{who}{supervised}" if serving.alive else f"nothing: {who} was the last, and no longer runs{supervised}"
 
 
-def next_steps(story: Story, workspace: str) -> Iterator[str]:
+def next_steps(story: Story, present: Present, workspace: str) -> Iterator[str]:
     """Commands to paste, the most useful one first."""
     where = f"--workspace {shlex.quote(workspace)}"
     again = f"comfygit-orchestrator switch {where} {shlex.quote(story.target)}"
     if story.recovery_command:
         yield story.recovery_command
+    elif present.orchestrator_pid is None:
+        yield f"comfygit-orchestrator spawn {where}"
     if story.cause is not None and story.cause.log:
         yield f"less {shlex.quote(f'{workspace}/.metadata/{story.cause.log}')}"
     match story.ending, None if story.cause is None else story.cause.reason:

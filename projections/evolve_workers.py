@@ -1,0 +1,78 @@
+"""The fold of preflights and syncs."""
+
+from typing import Any, Final
+
+from journal.codec import Recorded
+from journal.events import (
+    PreflightStarted,
+    SyncFinished,
+    SyncSkipped,
+    SyncStarted,
+    WorkerCancelled,
+    WorkerLost,
+    WorkerSpawned,
+)
+from projections.replacing import replaced
+from projections.state import Worker, WorkKind, WorkspaceState
+from projections.switching import IllegalEventError
+
+
+def _work(state: WorkspaceState, recorded: Recorded, kind: WorkKind, environment: str) -> WorkspaceState:
+    if state.worker is not None:
+        raise IllegalEventError(f"worker {state.worker.worker} at work", recorded.event.stored_name, recorded.seq)
+    worker = Worker(
+        worker=recorded.seq,
+        kind=kind,
+        environment=environment,
+        owner=state.orchestrator or recorded.actor.identity,
+        started=recorded.at,
+    )
+    return replaced(state, worker=worker)
+
+
+def _preflight_started(state: WorkspaceState, event: PreflightStarted, recorded: Recorded) -> WorkspaceState:
+    return _work(state, recorded, WorkKind.PREFLIGHT, event.environment)
+
+
+def _sync_started(state: WorkspaceState, event: SyncStarted, recorded: Recorded) -> WorkspaceState:
+    state = _work(state, recorded, WorkKind.SYNC, event.environment)
+    settled = {name: known for name, known in state.settled.items() if name != event.environment}
+    return replaced(state, settled=settled, dirty=state.dirty | {event.environment})
+
+
+def _worker(state: WorkspaceState, worker: int, recorded: Recorded) -> Worker:
+    if state.worker is None or state.worker.worker != worker:
+        raise IllegalEventError(f"no worker {worker}", recorded.event.stored_name, recorded.seq)
+    return state.worker
+
+
+def _sync_finished(state: WorkspaceState, event: SyncFinished, recorded: Recorded) -> WorkspaceState:
+    _worker(state, event.worker, recorded)
+    dirty = state.dirty - {event.environment} if event.ok else state.dirty
+    return replaced(state, worker=None, dirty=dirty)
+
+
+def _worker_spawned(state: WorkspaceState, event: WorkerSpawned, recorded: Recorded) -> WorkspaceState:
+    worker = _worker(state, event.worker, recorded)
+    return replaced(state, worker=replaced(worker, identity=event.identity))
+
+
+def _worker_cancelled(state: WorkspaceState, event: WorkerCancelled, recorded: Recorded) -> WorkspaceState:
+    worker = _worker(state, event.worker, recorded)
+    return replaced(state, worker=replaced(worker, cancelled=recorded.at, cancelled_why=event.why))
+
+
+def _worker_lost(state: WorkspaceState, event: WorkerLost, recorded: Recorded) -> WorkspaceState:
+    _worker(state, event.worker, recorded)
+    return replaced(state, worker=None)
+
+
+HANDLERS: Final[dict[Any, Any]] = {
+    PreflightStarted: _preflight_started,
+    SyncStarted: _sync_started,
+    SyncFinished: _sync_finished,
+    SyncSkipped: lambda state, _event, _recorded: state,
+    WorkerSpawned: _worker_spawned,
+    WorkerCancelled: _worker_cancelled,
+    WorkerLost: _worker_lost,
+}

@@ -1,0 +1,83 @@
+"""A target that is broken before anything was stopped for it: the old environment never stops answering."""
+
+import shutil
+
+import pytest
+
+from journal.events import ExitCause, ProcessExited, ProcessIntended, ProcessStopAsked, SwitchFailed, SwitchRolledBack
+from tests.helpers.bystanders import SteadyCaller
+
+
+def without_main_py(live):
+    (live.comfyui("bad") / "main.py").unlink()
+
+
+def without_python(live):
+    (live.root / "environments/bad/.venv/bin/python").unlink()
+
+
+def without_a_venv(live):
+    shutil.rmtree(live.root / "environments/bad/.venv")
+
+
+def with_an_import_that_fails(live):
+    main = live.comfyui("bad") / "main.py"
+    main.write_text(f"import no_such_package\n{main.read_text()}")
+
+
+BROKEN = {
+    without_main_py: "main.py is missing",
+    without_python: "bin/python is missing",
+    without_a_venv: "bin/python is missing",
+    with_an_import_that_fails: "no_such_package",
+}
+
+
+@pytest.mark.scenario("B-05")
+@pytest.mark.parametrize("break_it", BROKEN)
+def test_it_is_found_in_preflight_and_the_old_one_never_stops_answering(workspace, break_it):
+    live = workspace(good=None, bad=None)
+    break_it(live)
+    live.serve("good")
+    with SteadyCaller(live.port) as caller:
+        done = live.cli("switch", "bad", "--wait")
+        answered = caller.answers
+        live.ask("/system_stats")
+    assert not caller.failures
+    assert answered > 5
+    assert done.returncode == 1
+    assert BROKEN[break_it] in done.stdout + done.stderr
+    assert live.of(SwitchFailed)[0].reason == "preflight"
+    assert live.of(SwitchRolledBack)[0].nothing_stopped
+    assert live.status()["state"] == "rolled_back"
+    assert BROKEN[break_it] in live.status()["error"]
+    assert not live.of(ProcessStopAsked)
+    assert len(live.of(ProcessIntended)) == 1
+
+
+@pytest.mark.scenario("B-05", "OL-04")
+def test_the_43_that_follows_a_switch_which_has_failed_already_belongs_to_it(workspace):
+    live = workspace(good=None, bad=None)
+    without_main_py(live)
+    live.serve("good")
+    live.request("bad", "good")
+    live.until_over()
+    assert live.of(SwitchRolledBack)[0].nothing_stopped
+    live.leave(43)
+    state = live.until(lambda state: state.serving == "good" and len(live.starts("good")) == 2)
+    assert live.of(ProcessExited)[0].cause is ExitCause.SWITCH
+    assert state.crashes == 0
+    assert not live.starts("bad")
+
+
+@pytest.mark.scenario("B-05", "OL-04")
+def test_a_source_that_has_left_with_43_already_is_started_again_at_once(workspace):
+    live = workspace(good=None, bad=None)
+    without_main_py(live)
+    live.serve("good")
+    live.ask("/stand_in/exit", {"code": 43})
+    live.request("bad", "good")
+    state = live.until(lambda state: state.serving == "good" and bool(state.switches) and len(live.starts("good")) == 2)
+    assert state.lock is None
+    assert not live.starts("bad")
+    assert not state.parked
