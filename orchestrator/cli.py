@@ -39,6 +39,24 @@ def _json_option(function: Callable[..., Any]) -> Callable[..., Any]:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(function)
 
 
+def _environment_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option(
+        "--environment",
+        metavar="NAME",
+        callback=_given_name,
+        help="The environment to start; default: the last one.",
+    )(function)
+
+
+def _given_name(_context: click.Context, _parameter: click.Parameter, name: str | None) -> str:
+    """What was given, "" for nothing. Raises WorkspaceError for an empty name, which would mean nothing."""
+    from orchestrator.workspace import WorkspaceError, name_problem
+
+    if name == "":
+        raise WorkspaceError(name_problem(name), "leave --environment out for the one that served last")
+    return name or ""
+
+
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="comfygit-orchestrator")
 def cli() -> None:
@@ -53,7 +71,7 @@ def cli() -> None:
 
 @cli.command()
 @_workspace_option
-@click.option("--environment", metavar="NAME", default="", help="The environment to start; default: the last one.")
+@_environment_option
 @click.option("--detached", is_flag=True, hidden=True)
 @click.pass_context
 def run(context: click.Context, workspace: Path | None, environment: str, *, detached: bool) -> None:
@@ -84,7 +102,7 @@ def run(context: click.Context, workspace: Path | None, environment: str, *, det
 @cli.command()
 @_workspace_option
 @_json_option
-@click.option("--environment", metavar="NAME", default="", help="The environment to start; default: the last one.")
+@_environment_option
 @click.pass_context
 def spawn(context: click.Context, workspace: Path | None, environment: str, *, as_json: bool) -> None:
     """Supervise in the background.

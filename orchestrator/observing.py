@@ -6,7 +6,7 @@ import attrs
 
 from journal.clock import MS, Stamp, is_over
 from journal.events import Origin, Role
-from journal.identity import Identity, identify
+from journal.identity import Identity, identify, is_alive
 from journal.masking import mask
 from orchestrator.config import Config
 from orchestrator.endpoint import Endpoint, endpoint_of, full_arguments
@@ -35,7 +35,7 @@ from projections.views import LOCK, STARTUP
 
 LOG_TAIL_LINES = 20
 SOURCE_LOOK_NS = 200 * MS
-"""How often the process table is searched for a source that has not been found: it costs some 10 ms."""
+"""How often the process table is searched for a source: it costs some 10 ms. In between the last answer holds."""
 
 
 @attrs.define
@@ -46,6 +46,15 @@ class Holders:
     probe: ProbeFacts | None = None
     probing: bool = False
     spawned: dict[int, Identity | str] = attrs.Factory(dict)
+
+
+@attrs.frozen
+class _SourceSearch:
+    """A search for the source that holds the port: when, in which folders, and who it was."""
+
+    at: Stamp
+    folders: frozenset[str]
+    found: Identity | None
 
 
 class Observer:
@@ -68,7 +77,7 @@ class Observer:
         self._workers = workers
         self._inbox = inbox
         self._launcher = launcher
-        self._source_looked: Stamp | None = None
+        self._source_search: _SourceSearch | None = None
 
     def look(self, state: WorkspaceState, config: Config, now: Stamp) -> World:
         """The facts for one decision on `state`."""
@@ -149,17 +158,17 @@ class Observer:
         job = state.job
         if job is not None and job.origin is Origin.FILE and not job.rolling_back and job.source:
             names.append(job.source)
-        if not names or (self._source_looked is not None and not is_over(self._source_looked, SOURCE_LOOK_NS, now)):
-            return None
-        self._source_looked = now
-        folders = {
+        folders = frozenset(
             str(self._workspace.environment(name).comfyui.resolve())
             for name in names
             if name and not self._workspace.environment_problem(name)
-        }
-        if not folders or can_bind(endpoint.host, endpoint.port):
+        )
+        if not folders:
             return None
-        return next((h.identity for h in port_holders(endpoint.port) if h.identity and h.cwd in folders), None)
+        last = self._source_search
+        if last is None or last.folders != folders or is_over(last.at, SOURCE_LOOK_NS, now):
+            last = self._source_search = _SourceSearch(now, folders, _listener_in(folders, endpoint))
+        return last.found if last.found is not None and is_alive(last.found) else None
 
     def _startup_environment(self, state: WorkspaceState) -> str:
         return state.startup.environment if state.startup is not None else read_startup_environment(self._workspace)
@@ -169,8 +178,15 @@ class Observer:
         if problem:
             return EnvironmentFacts(name, problem)
         paths = self._workspace.environment(name)
-        content = backend_for(paths).fingerprint(paths) if fingerprint else ""
+        content = backend_for(paths).fingerprint(paths) if fingerprint else None
         return EnvironmentFacts(name, "", content, str(paths.python), str(paths.comfyui))
+
+
+def _listener_in(folders: frozenset[str], endpoint: Endpoint) -> Identity | None:
+    """Who holds the port and was started in one of `folders`."""
+    if can_bind(endpoint.host, endpoint.port):
+        return None
+    return next((h.identity for h in port_holders(endpoint.port) if h.identity and h.cwd in folders), None)
 
 
 def _port(endpoint: Endpoint) -> PortFacts:

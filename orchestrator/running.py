@@ -50,17 +50,17 @@ class RunOptions:
 def run_orchestrator(workspace: Workspace, options: RunOptions) -> int:
     """Supervise `workspace` until it is over; the exit status.
 
-    Raises AlreadyRunning before anything was changed, WorkspaceError for an environment that is none, JournalError.
+    Raises WorkspaceError for an environment that is none and AlreadyRunning, before anything was changed; JournalError.
     """
+    environment = options.start.environment
+    problem = workspace.environment_problem(environment) if environment else ""
+    if problem:
+        raise WorkspaceError(problem, f"there are: {', '.join(workspace.environment_names()) or 'none yet'}")
     try:
         singleton = Singleton.acquire(workspace.metadata / SINGLETON)
     except AlreadyRunning as error:
         raise AlreadyRunning(f"{workspace.root} is supervised already: {_named(workspace)}", error.hint) from error
     try:
-        environment = options.start.environment
-        problem = workspace.environment_problem(environment) if environment else ""
-        if problem:
-            raise WorkspaceError(problem, f"there are: {', '.join(workspace.environment_names()) or 'none yet'}")
         with Ledger.open(workspace, own_actor("orchestrator")) as ledger:
             return asyncio.run(_supervise(ledger, options))
     finally:

@@ -55,7 +55,8 @@ def _refusal(
     if state.goal is Goal.STOP:
         return _refused(ask, RefusalReason.STOPPING, "the orchestrator is stopping; ask again when it has stopped")
     if job is not None and job.is_switch:
-        asker = f", asked for by pid {job.requester.pid}" if job.requester else ""
+        holder = None if state.lock is None else state.lock.holder
+        asker = "" if holder is None else f", asked for by pid {holder.pid}"
         return _refused(
             ask,
             RefusalReason.SWITCH_OPEN,

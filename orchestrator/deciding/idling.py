@@ -24,7 +24,7 @@ from orchestrator.deciding.advice import restart_advice
 from orchestrator.deciding.situation import Situation, soonest
 from orchestrator.deciding.stopping import cleared, stop, stop_all
 from projections.generations import Probation, rollback_candidates
-from projections.state import STARTS_KEPT, LastExit, Process, Trouble
+from projections.state import STARTS_KEPT, LastExit, Process
 
 FIRST_RETRY_NS = 500 * MS
 """Wait before the first retry after a crash; doubled for each further one up to `crash_retry_delay_s`."""
@@ -78,11 +78,14 @@ def _calm(situation: Situation, main: Process) -> Decision | None:
 
 
 def _nothing_runs(situation: Situation) -> Decision:
-    state, last = situation.state, situation.state.last_exit
     if situation.world.has_unfinished_item:
         return situation.look_again()
-    if state.source_process is not None:
-        return _leave_to_source(situation, state.source_process)
+    source = situation.state.source_process
+    return _nothing_is_there(situation) if source is None else _leave_to_source(situation, source)
+
+
+def _nothing_is_there(situation: Situation) -> Decision:
+    state, last = situation.state, situation.state.last_exit
     if state.restart_asked is not None and state.environment:
         return _plan(situation, StartKind.RESTART, asked=True)
     if state.parked is not None:
@@ -90,9 +93,14 @@ def _nothing_runs(situation: Situation) -> Decision:
     if not state.environment:
         return _park(situation, "no environment was named, and none has served before")
     if state.trouble is not None:
-        return _after_trouble(situation, state.trouble)
+        return _after_trouble(situation)
     if last is None or _is_of_an_earlier_run(situation, last.at.monotonic_ns, last.at.boot_id):
         return _plan(situation, StartKind.START, asked=True)
+    return _after_an_end(situation, last)
+
+
+def _after_an_end(situation: Situation, last: LastExit) -> Decision:
+    """The main process has ended, in this run and without a fault."""
     if last.cause is ExitCause.CLEAN:
         return situation.act(ShutdownRequested(origin=Origin.SUPERVISOR, reason="ComfyUI ended with exit code 0"))
     if last.cause is ExitCause.STOPPED:
@@ -128,7 +136,7 @@ def _plan(situation: Situation, kind: StartKind, *, asked: bool, delay_ns: int =
     return situation.act(planned)
 
 
-def _after_trouble(situation: Situation, trouble: Trouble) -> Decision:
+def _after_trouble(situation: Situation) -> Decision:
     state = situation.state
     crashed = state.last_exit
     probation = state.probation
@@ -136,8 +144,6 @@ def _after_trouble(situation: Situation, trouble: Trouble) -> Decision:
         recovery = _recover(situation, GenerationDisproved(generation=probation.generation, why=_why(situation)))
         if recovery is not None:
             return recovery
-    if trouble.reason == "port":
-        return _park(situation, _why(situation))
     if state.crashes > situation.config.crash_retry_max or situation.starts_are_spent:
         return _give_up(situation, _why(situation))
     return _plan(
@@ -196,7 +202,10 @@ def _recover(situation: Situation, *before: GenerationDisproved) -> Decision | N
 
 
 def _give_up(situation: Situation, why: str) -> Decision:
-    return _recover(situation) or _park(situation, why)
+    """The way back, or the park. Another environment would find the port taken just the same."""
+    trouble = situation.state.trouble
+    goes_back = trouble is None or trouble.reason != "port"
+    return (_recover(situation) if goes_back else None) or _park(situation, why)
 
 
 def _park(situation: Situation, why: str) -> Decision:

@@ -1,11 +1,22 @@
 """A target that is broken before anything was stopped for it: the old environment never stops answering."""
 
 import shutil
+import signal
 
 import pytest
 
-from journal.events import ExitCause, ProcessExited, ProcessIntended, ProcessStopAsked, SwitchFailed, SwitchRolledBack
+from journal.events import (
+    ExitCause,
+    ProcessExited,
+    ProcessIntended,
+    ProcessSpawned,
+    ProcessStopAsked,
+    SwitchFailed,
+    SwitchRolledBack,
+)
+from journal.identity import is_alive
 from tests.helpers.bystanders import SteadyCaller
+from tests.helpers.waiting import until
 
 
 def without_main_py(live):
@@ -49,8 +60,7 @@ def test_it_is_found_in_preflight_and_the_old_one_never_stops_answering(workspac
     assert BROKEN[break_it] in done.stdout + done.stderr
     assert live.of(SwitchFailed)[0].reason == "preflight"
     assert live.of(SwitchRolledBack)[0].nothing_stopped
-    assert live.status()["state"] == "rolled_back"
-    assert BROKEN[break_it] in live.status()["error"]
+    assert BROKEN[break_it] in live.shown("rolled_back")["error"]
     assert not live.of(ProcessStopAsked)
     assert len(live.of(ProcessIntended)) == 1
 
@@ -74,9 +84,12 @@ def test_the_43_that_follows_a_switch_which_has_failed_already_belongs_to_it(wor
 def test_a_source_that_has_left_with_43_already_is_started_again_at_once(workspace):
     live = workspace(good=None, bad=None)
     without_main_py(live)
-    live.serve("good")
-    live.ask("/stand_in/exit", {"code": 43})
+    process = live.serve("good")
+    process.send_signal(signal.SIGSTOP)  # it looks only when all of it has happened
     live.request("bad", "good")
+    live.leave(43)
+    until(lambda: not is_alive(live.of(ProcessSpawned)[0].identity))
+    process.send_signal(signal.SIGCONT)
     state = live.until(lambda state: state.serving == "good" and bool(state.switches) and len(live.starts("good")) == 2)
     assert state.lock is None
     assert not live.starts("bad")

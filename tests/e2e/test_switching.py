@@ -32,7 +32,7 @@ def test_an_exit_with_43_and_a_request_on_disk_is_a_switch(workspace):
     live.leave(43)
     state = live.until_over()
     assert state.serving == "other"
-    assert live.status()["state"] == "complete"
+    live.shown("complete")
     assert not ended_files(live)
     assert [event.cause for event in live.of(ProcessExited)] == [ExitCause.SWITCH]
     assert not live.of(ProcessStopAsked)
@@ -52,6 +52,7 @@ def test_a_switch_by_command_stops_the_old_one_starts_the_target_and_says_so(wor
     assert live.of(ProcessStopAsked)[0].why == "room for other"
     assert live.of(ProcessExited)[0].cause is ExitCause.STOPPED
     assert [event.environment for event in live.of(GenerationRecorded)] == ["good", "other"]
+    live.shown("complete")
     assert not ended_files(live)
 
 

@@ -6,8 +6,7 @@ from collections.abc import Callable
 
 import attrs
 
-from journal.events import Origin, ShutdownRequested
-from journal.events import AbortRequested
+from journal.events import AbortRequested, Origin, ShutdownRequested
 from orchestrator.config import Config
 from orchestrator.world import AskKind
 from tests.helpers.invariants import must
@@ -163,7 +162,8 @@ def random_work(chance: random.Random) -> Work:
 def random_world(chance: random.Random) -> SimulatedWorld:
     """Three environments, each with a past and a future of its own."""
     config = Config(
-        health_check_timeout_s=30.0,
+        health_check_timeout_s=12.0,
+        probe_interval_s=1.0,
         sync_timeout_s=60.0,
         crash_retry_max=chance.choice((0, 1, 3)),
         crash_retry_delay_s=chance.choice((0.0, 2.0, 10.0)),

@@ -47,6 +47,7 @@ from journal.events import (
     SwitchRolledBack,
     SwitchRollingBack,
     SyncFinished,
+    SyncSkipped,
     SyncStarted,
 )
 from journal.identity import Identity
@@ -80,38 +81,39 @@ def content_of(environment: str) -> str:
 
 
 def orchestrator_started(environment: str = "", me: Identity = ME, **changes: Any) -> OrchestratorStarted:
-    return attrs.evolve(
-        OrchestratorStarted(identity=me, release="1", environment=environment, arguments=None, manual=True), **changes
-    )
+    fields: dict[str, Any] = {
+        "identity": me,
+        "release": "1",
+        "environment": environment,
+        "arguments": None,
+        "manual": True,
+    }
+    return OrchestratorStarted(**fields | changes)
 
 
 def planned(environment: str = "a", kind: StartKind = StartKind.START, **changes: Any) -> StartPlanned:
-    return attrs.evolve(
-        StartPlanned(environment=environment, kind=kind, delay_ns=0, attempt=0, asked=True), **changes
-    )
+    fields: dict[str, Any] = {"environment": environment, "kind": kind, "delay_ns": 0, "attempt": 0, "asked": True}
+    return StartPlanned(**fields | changes)
 
 
 def requested(target: str = "b", source: str = "a", **changes: Any) -> SwitchRequested:
-    return attrs.evolve(
-        SwitchRequested(target=target, source=source, kind=SwitchKind.SWITCH, origin=Origin.CLI), **changes
-    )
+    fields: dict[str, Any] = {"target": target, "source": source, "kind": SwitchKind.SWITCH, "origin": Origin.CLI}
+    return SwitchRequested(**fields | changes)
 
 
 def intended(environment: str = "a", **changes: Any) -> ProcessIntended:
-    return attrs.evolve(
-        ProcessIntended(
-            role=Role.MAIN,
-            environment=environment,
-            generation=None,
-            fingerprint=content_of(environment),
-            host="127.0.0.1",
-            port=8188,
-            url="http://127.0.0.1:8188",
-            command=("python", "main.py"),
-            working_directory="/workspace",
-        ),
-        **changes,
-    )
+    fields: dict[str, Any] = {
+        "role": Role.MAIN,
+        "environment": environment,
+        "generation": None,
+        "fingerprint": content_of(environment),
+        "host": "127.0.0.1",
+        "port": 8188,
+        "url": "http://127.0.0.1:8188",
+        "command": ("python", "main.py"),
+        "working_directory": "/workspace",
+    }
+    return ProcessIntended(**fields | changes)
 
 
 def probed(spawn: int, successes: int) -> HealthProbed:
@@ -151,7 +153,7 @@ class History:
 
     def __init__(self) -> None:
         self.records: list[Recorded] = []
-        self.state = WorkspaceState()
+        self.state: Any = WorkspaceState()  # a job that is None fails its test well enough
         self.now_s = 0.0
         self.boot = "boot-1"
         self.actor = Actor("orchestrator", ME, "somewhere")
@@ -176,7 +178,7 @@ class History:
             recorded = Recorded(self.state.seq + 1, "", event, self.now, self.actor, switch, None, b"")
             self.state = evolve(self.state, recorded)
             self.records.append(recorded)
-        return self.state.seq
+        return int(self.state.seq)
 
     # ------------------------------------------------------- phrases
 
@@ -188,7 +190,6 @@ class History:
     def succeeded_by(self, me: Identity = SUCCESSOR, *, manual: bool = True) -> "History":
         """The orchestrator died, and another one has started."""
         before = self.state.orchestrator
-        assert before is not None
         self.actor = Actor("orchestrator", me, "somewhere")
         self.add(OrchestratorLost(identity=before), orchestrator_started(me=me, manual=manual))
         return self
@@ -206,7 +207,6 @@ class History:
         switch = self.state.seq + 1
         self.add(requested(target, changes.pop("source", self.state.environment), **changes))
         self.add(LockAcquired(holder=PERSON))
-        assert self.state.job is not None
         assert self.state.job.job == switch
         return self
 
@@ -236,7 +236,6 @@ class History:
     def started(self) -> "History":
         """The wanted environment's ComfyUI runs."""
         job = self.state.job
-        assert job is not None
         generation = None if job.rolling is None else job.rolling.generation
         spawn = self.add(intended(job.wanted, generation=generation))
         self.add(ProcessSpawned(spawn=spawn, identity=Identity(1000 + spawn, spawn, self.boot)))
@@ -269,7 +268,6 @@ class History:
         """The open switch went through, from where it stands in `preparing`."""
         target = self.job_environment
         self.preflighted().synced().cleared().started().confirmed()
-        assert self.state.main is not None
         self.add(SwitchCompleted(environment=target, spawn=self.state.main), LockReleased())
         return self.after(10)
 
@@ -290,15 +288,12 @@ class History:
     @property
     def job_environment(self) -> str:
         """What is being brought up."""
-        assert self.state.job is not None
-        return self.state.job.wanted
+        return str(self.state.job.wanted)
 
     @property
     def job_spawn(self) -> int:
         """The spawn that is being brought up."""
-        assert self.state.job is not None
-        assert self.state.job.spawn is not None
-        return self.state.job.spawn
+        return int(self.state.job.spawn)
 
     @property
     def stage(self) -> Stage | None:
@@ -334,7 +329,6 @@ def in_stage(stage: Stage, kind: JobKind = JobKind.SWITCH, *, rolling: bool = Fa
 def event_of(symbol: str, history: History) -> Event:
     """An event of the stage table, as it would happen at the end of `history`."""
     state, job = history.state, history.state.job
-    assert job is not None
     spawn = job.spawn or 0
     worker = 0 if state.worker is None else state.worker.worker
     identity = Identity(4000, 4, "boot-1")
@@ -351,7 +345,7 @@ def event_of(symbol: str, history: History) -> Event:
         "sync.started": SyncStarted(environment=job.wanted, fingerprint=""),
         "sync.finished": synced(worker, job.wanted),
         "sync.finished:bad": synced(worker, job.wanted, ok=False),
-        "sync.skipped": _skipped(job.wanted),
+        "sync.skipped": SyncSkipped(environment=job.wanted, fingerprint=""),
         "start.failed": StartFailed(environment=job.environment, reason="exited", error="it broke"),
         "rollback.tried": RollbackTried(environment="a", generation=None, attempt=1),
         "rollback.try_failed": RollbackTryFailed(environment="a", reason="exited", error="it broke"),
@@ -362,12 +356,6 @@ def event_of(symbol: str, history: History) -> Event:
         "health.confirmed": HealthConfirmed(spawn=spawn, generation=1),
     }
     return made[symbol]
-
-
-def _skipped(environment: str) -> Event:
-    from journal.events import SyncSkipped
-
-    return SyncSkipped(environment=environment, fingerprint="")
 
 
 # ----------------------------------------------------------------- worlds
@@ -418,7 +406,7 @@ def planned_step(history: History, world: World | None = None, config: Config | 
     return plan(history.state, world or seen(history), history.now, config or Config(), history.actor)
 
 
-def events_of(decision: Decision) -> tuple[Event, ...]:
+def events_of(decision: Decision) -> tuple[Any, ...]:
     """The events that a decision wants appended."""
     return tuple(draft.event for draft in decision.events) if isinstance(decision, Act) else ()
 
@@ -447,6 +435,6 @@ def done(history: History, decision: Decision) -> History:
     return history
 
 
-def draft_events(drafts: tuple[Draft, ...]) -> list[Event]:
+def draft_events(drafts: tuple[Draft, ...]) -> list[Any]:
     """The events of drafts."""
     return [draft.event for draft in drafts]

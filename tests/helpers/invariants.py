@@ -6,7 +6,6 @@ import attrs
 
 from journal.codec import Recorded
 from journal.events import (
-    AbortRequested,
     Event,
     FileIngested,
     FileRejected,
@@ -27,7 +26,6 @@ from journal.events import (
     ProcessSwept,
     RestartRequested,
     RollbackTried,
-    ShutdownRequested,
     StartPlanned,
     SwitchAborted,
     SwitchCompleted,
@@ -59,7 +57,6 @@ from tests.helpers.simulated_comfyui import SimulatedProcess
 from tests.helpers.simulated_machine import SimulatedMachine
 
 TERMINAL = (SwitchCompleted, SwitchRolledBack, SwitchCriticallyFailed, SwitchAborted)
-SERVING_ENDS = (SwitchCompleted, SwitchRolledBack)
 STARTS_MAX = 8
 """ComfyUIs started in any minute without anybody asking in between, switches aside."""
 
@@ -216,38 +213,44 @@ class Invariants:
     # --------------------------------------------------------- effects
 
     def before_effect(self, effect: Effect, drafts: Sequence[Event]) -> None:
-        """Every effect but a probe has its intention in the journal."""
+        """Every effect but a probe has its intention in the journal, and a start has its way clear."""
+        if isinstance(effect, Spawn):
+            must(not self._started_alive(), "{} while {} lives", effect, self._started_alive())
+            must(not self.machine.port_holder(), "{} while the port is taken", effect)
         last = drafts[-1] if drafts else None
+        must(self._is_intended(effect, last), "{} without an intention; last event {}", effect, last)
+
+    def _is_intended(self, effect: Effect, last: Event | None) -> bool:
         match effect:
-            case Probe():
-                return
             case Spawn():
                 wanted = self._event(effect.spawn)
-                good = isinstance(wanted, ProcessIntended) and wanted.command == effect.command
-                alive = self._started_alive()
-                must(not alive, "{} while {} lives", effect, alive)
-                must(not self.machine.port_holder(), "{} while the port is taken", effect)
+                return isinstance(wanted, ProcessIntended) and wanted.command == effect.command
             case StartPreflight():
-                good = isinstance(self._event(effect.worker), PreflightStarted)
+                return isinstance(self._event(effect.worker), PreflightStarted)
             case StartSync():
-                good = isinstance(self._event(effect.worker), SyncStarted)
-            case Signal():
-                good = isinstance(last, ProcessSignalled) and (last.spawn, last.signal) == (effect.spawn, effect.signal)
-            case Sweep():
-                good = isinstance(last, ProcessSwept) and last.spawn == effect.spawn
-            case KillWorker():
-                good = isinstance(last, WorkerCancelled) and last.worker == effect.worker
+                return isinstance(self._event(effect.worker), SyncStarted)
             case TakeFile():
-                good = effect.key in self.taken
-            case TakeForeignLock():
-                good = isinstance(last, LockBroken)
-            case End():
-                good = isinstance(last, OrchestratorStopped) and last.exit_status == effect.exit_status
-        must(good, "{} without an intention; last event {}", effect, last)
+                return effect.key in self.taken
+            case Probe():
+                return True
+            case _:
+                return _announces(last, effect)
 
     def _event(self, seq: int) -> Event | None:
         return self.log[seq - 1].event if 0 < seq <= len(self.log) else None
 
 
-ASKING = (RestartRequested, ShutdownRequested, AbortRequested, SwitchRequested)
-"""What people want."""
+def _announces(last: Event | None, effect: Effect) -> bool:
+    match effect:
+        case Signal():
+            return isinstance(last, ProcessSignalled) and (last.spawn, last.signal) == (effect.spawn, effect.signal)
+        case Sweep():
+            return isinstance(last, ProcessSwept) and last.spawn == effect.spawn
+        case KillWorker():
+            return isinstance(last, WorkerCancelled) and last.worker == effect.worker
+        case TakeForeignLock():
+            return isinstance(last, LockBroken)
+        case End():
+            return isinstance(last, OrchestratorStopped) and last.exit_status == effect.exit_status
+        case _:
+            return False

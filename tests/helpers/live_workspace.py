@@ -166,6 +166,11 @@ class LiveWorkspace:
         path = self.metadata / ".switch_status.json"
         return json.loads(path.read_text()) if path.exists() else None
 
+    def shown(self, state: str) -> dict[str, Any]:
+        """The status document, once it says `state`: the file follows the journal a moment later."""
+        until(lambda: (self.status() or {}).get("state") == state)
+        return self.status() or {}
+
     def stop(self, process: subprocess.Popen[bytes] | None = None) -> int:
         """SIGTERM, and its exit status."""
         process = process or self.orchestrators[-1]

@@ -145,6 +145,10 @@ class SimulatedProcess:
         self._end_at(now_ns, None, "")
         self.survivors = 0
 
+    def leave_none(self) -> None:
+        """What outlived it has been killed."""
+        self.survivors = 0
+
     def answer(self, now_ns: int, patience_ns: int) -> tuple[bool, int, int | None, str]:
         """What a probe gets: ok, after how many nanoseconds, HTTP status, error."""
         if not self.has_port(now_ns):

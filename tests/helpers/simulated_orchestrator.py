@@ -147,29 +147,38 @@ class SimulatedOrchestrator:
 
     def perform(self, effect: Effect, state: WorkspaceState) -> None:
         """Do it."""
-        machine = self.machine
         match effect:
             case Spawn():
                 self._spawn(effect)
             case Signal():
-                machine.signal(effect.identity, effect.signal)
+                self.machine.signal(effect.identity, effect.signal)
             case Sweep():
-                swept_ns = machine.now_ns + seconds(SWEPT_AFTER_S)
-                machine.schedule(swept_ns, lambda: _leave_none(machine, effect.spawn, state), wakes=False)
+                self._sweep(effect, state)
             case Probe():
                 self._probe(effect, state)
-            case StartPreflight():
-                self._work_at(effect.worker, self._planned(effect.environment, SimulatedEnvironment.next_preflight))
-            case StartSync():
-                self._work_at(effect.worker, self._planned(effect.environment, SimulatedEnvironment.next_sync))
-            case KillWorker():
-                self._kill(effect.worker)
+            case StartPreflight() | StartSync() | KillWorker():
+                self._work_on(effect)
             case TakeFile():
-                machine.remove(effect.name, effect.key)
+                self.machine.remove(effect.name, effect.key)
             case TakeForeignLock():
-                machine.foreign_lock = None
+                self.machine.foreign_lock = None
             case End():
                 self.exit_status = effect.exit_status
+
+    def _sweep(self, effect: Sweep, state: WorkspaceState) -> None:
+        found = self.machine.find(state.processes[effect.spawn].identity)
+        if found is not None:
+            swept_ns = self.machine.now_ns + seconds(SWEPT_AFTER_S)
+            self.machine.schedule(swept_ns, found.leave_none, wakes=False)
+
+    def _work_on(self, effect: StartPreflight | StartSync | KillWorker) -> None:
+        match effect:
+            case StartPreflight():
+                self._start_work(effect.worker, self._planned(effect.environment, SimulatedEnvironment.next_preflight))
+            case StartSync():
+                self._start_work(effect.worker, self._planned(effect.environment, SimulatedEnvironment.next_sync))
+            case KillWorker():
+                self._kill(effect.worker)
 
     def _planned(self, name: str, of: Callable[[SimulatedEnvironment], Work]) -> Work:
         problem = self.machine.problem_of(name)
@@ -186,6 +195,7 @@ class SimulatedOrchestrator:
     def _probe(self, effect: Probe, state: WorkspaceState) -> None:
         machine = self.machine
         process = machine.find(state.processes[effect.spawn].identity)
+        answer: tuple[bool, int, int | None, str]
         if machine.stranger:
             answer = (True, 5_000_000, 200, "")
         elif process is None:
@@ -200,7 +210,7 @@ class SimulatedOrchestrator:
     def _answered(self, facts: ProbeFacts) -> None:
         self.probe, self.probing = facts, False
 
-    def _work_at(self, worker: int, work: Work) -> None:
+    def _start_work(self, worker: int, work: Work) -> None:
         machine = self.machine
         ends_ns = machine.now_ns + seconds(work.takes_s)
         machine.workers[worker] = SimulatedWorker(worker, machine.new_identity(), work, self.me, ends_ns)
@@ -215,12 +225,6 @@ class SimulatedOrchestrator:
 
 def _pids(survivors: int) -> tuple[int, ...]:
     return tuple(range(90_000, 90_000 + survivors))
-
-
-def _leave_none(machine: SimulatedMachine, spawn: int, state: WorkspaceState) -> None:
-    found = machine.find(state.processes[spawn].identity)
-    if found is not None:
-        found.survivors = 0
 
 
 def _names(state: WorkspaceState, inbox: tuple[InboxItem, ...]) -> Iterator[str]:

@@ -5,7 +5,7 @@ to the next thing that happens. Invariants are checked on the way. An orchestrat
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from journal.clock import S, Stamp, seconds
 from journal.codec import Actor, Draft, Recorded, decode, encode
@@ -58,7 +58,7 @@ class SimulatedWorld:
         self.machine = SimulatedMachine({one.name: one for one in made}, guarded=guarded)
         self.config = config or Config()
         self.journal: list[Recorded] = []
-        self.state = WorkspaceState()
+        self.state: Any = WorkspaceState()  # a job that is None fails its test well enough
         self.orchestrator: SimulatedOrchestrator | None = None
         self.exit_status: int | None = None
         self.invariants = Invariants(self.machine, self.config.required_successes)
@@ -264,7 +264,7 @@ class SimulatedWorld:
         self.machine.woken, self._wake_ns = False, None
         if wait.until is not None:
             left_ns = wait.until.monotonic_ns - now.monotonic_ns
-            must(left_ns > 0, f"it waits for what is over: {wait}")
+            must(left_ns > 0, "it waits for what is over: {}", wait)
             self._wake_ns = self.machine.now_ns + left_ns
 
     def _carry_out(self, orchestrator: SimulatedOrchestrator, act: Act) -> None:

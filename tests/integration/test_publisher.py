@@ -98,7 +98,9 @@ def test_what_was_there_before_us_is_no_drift(tmp_path, publisher, switching):
     assert (tmp_path / PID).read_bytes() == b"100"
 
 
-@pytest.mark.parametrize("content", [b"", b'{"target_env": "c"', b'{"target_env": "c"}', b"[1]", b"\xff", b"[" * 100_000])
+@pytest.mark.parametrize(
+    "content", [b"", b'{"target_env": "c"', b'{"target_env": "c"}', b"[1]", b"\xff", b"[" * 100_000]
+)
 def test_a_request_that_is_not_ours_is_left_until_it_has_been_taken_in(tmp_path, publisher, switching, content):
     (tmp_path / REQUEST).write_bytes(content)
 

@@ -370,7 +370,12 @@ def test_two_workers_at_once_are_illegal():
 
 @pytest.mark.parametrize(
     "event",
-    [WorkerLost(worker=99), WorkerCancelled(worker=99, why=""), WorkerSpawned(worker=99, identity=SOMEBODY), synced(99, "b")],
+    [
+        WorkerLost(worker=99),
+        WorkerCancelled(worker=99, why=""),
+        WorkerSpawned(worker=99, identity=SOMEBODY),
+        synced(99, "b"),
+    ],
     ids=lambda event: event.stored_name,
 )
 def test_an_unknown_worker_is_illegal(event):

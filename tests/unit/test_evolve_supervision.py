@@ -322,4 +322,3 @@ def test_a_rejected_file_is_known_again_as_well():
     history.add(FileRejected(name=".cmd", sha256="f" * 64, mtime_ns=5, inode=6, why="not JSON", content_base64=""))
 
     assert history.state.inbox_keys == (f".cmd:{'f' * 32}:5:6",)
-

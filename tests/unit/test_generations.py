@@ -15,7 +15,9 @@ from projections.generations import (
 from tests.helpers.histories import stamp
 
 
-def generation(number: int, environment: str, fingerprint: str = "1", *, proven: bool = False, disproved: str = ""):
+def generation(
+    number: int, environment: str, fingerprint: str = "1", *, proven: bool = False, disproved: str = ""
+) -> Generation:
     return Generation(
         generation=number,
         environment=environment,

@@ -92,5 +92,7 @@ def test_the_way_through_a_switch_never_goes_back():
     shown = [PROGRESS[name] for name in ("preparing", "syncing", "starting", "validating", "complete")]
 
     assert shown == [10, 30, 60, 80, 100]
-    assert [PROGRESS[name] for name in ("rolling_back", "rolled_back", "critical_failure", "aborted")] == [90] + 3 * [100]
+    assert [PROGRESS[name] for name in ("rolling_back", "rolled_back", "critical_failure", "aborted")] == [90] + 3 * [
+        100
+    ]
     assert PROGRESS["recovering"] == 50

@@ -105,9 +105,12 @@ def test_the_request_and_the_lock_are_there_exactly_while_a_switch_is_open():
 
     history.switching("b")
     made, asked_s, switch = views(history.state), history.now.wall_ns / 1e9, history.state.job.job
-    assert made[REQUEST] == (
-        f'{{\n  "target_env": "b",\n  "source_env": "a",\n  "timestamp": {asked_s},\n  "switch_id": {switch}\n}}\n'
-    ).encode()
+    assert (
+        made[REQUEST]
+        == (
+            f'{{\n  "target_env": "b",\n  "source_env": "a",\n  "timestamp": {asked_s},\n  "switch_id": {switch}\n}}\n'
+        ).encode()
+    )
     assert json.loads(made[LOCK] or b"") == {
         "switch_id": switch,
         "target_env": "b",

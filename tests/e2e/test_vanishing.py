@@ -1,0 +1,105 @@
+"""An environment's folder that is gone: before it is asked for, while it is being prepared, while it serves."""
+
+import shutil
+
+import pytest
+
+from journal.events import (
+    OrchestratorStarted,
+    PreflightStarted,
+    ProcessIntended,
+    RefusalReason,
+    StartFailed,
+    SwitchFailed,
+    SwitchRefused,
+    SwitchRequested,
+    SwitchRolledBack,
+)
+from tests.helpers.bystanders import SteadyCaller
+
+
+def vanish(live, name):
+    shutil.rmtree(live.root / "environments" / name)
+
+
+@pytest.mark.scenario("B-35")
+def test_one_that_is_gone_before_it_is_asked_for_is_refused_and_the_others_can_be_switched_to(workspace):
+    live = workspace(good=None, gone=None, other=None)
+    live.serve("good")
+    vanish(live, "gone")
+    with SteadyCaller(live.port) as caller:
+        refused = live.cli("switch", "gone", "--wait")
+    assert refused.returncode == 1
+    assert "no environment 'gone'" in refused.stderr
+    assert not caller.failures
+    assert live.of(SwitchRefused)[0].why is RefusalReason.UNKNOWN
+    assert live.cli("switch", "other", "--wait").returncode == 0
+    assert live.state().serving == "other"
+
+
+@pytest.mark.scenario("B-35")
+def test_one_that_is_gone_cannot_be_run_and_that_is_said_at_once(workspace):
+    live = workspace(good=None, gone=None)
+    vanish(live, "gone")
+    done = live.cli("run", "--environment", "gone")
+    assert done.returncode == 1
+    assert "no environment 'gone'" in done.stderr
+    assert "good" in done.stderr
+    assert not live.of(OrchestratorStarted)
+
+
+@pytest.mark.scenario("B-35")
+def test_one_that_vanishes_while_it_is_looked_at_is_given_up_and_the_old_one_goes_on(workspace):
+    live = workspace(good=None, gone=None)
+    python = live.root / "environments/gone/.venv/bin/python"
+    python.rename(python.with_name("real"))
+    environment = live.root / "environments/gone"
+    python.write_text(f'#!/bin/sh\n"$0".real "$@"\nstatus=$?\nrm -rf {environment}\nexit $status\n')
+    python.with_name("real").rename(python.with_name("python.real"))
+    python.chmod(0o755)
+    live.serve("good")
+    with SteadyCaller(live.port) as caller:
+        assert live.cli("switch", "gone", "--wait").returncode == 1
+    assert not caller.failures
+    assert not environment.exists()
+    assert live.of(PreflightStarted)
+    assert live.of(SwitchFailed)[0].reason in {"environment", "preflight"}
+    assert live.of(SwitchRolledBack)[0].nothing_stopped
+
+
+@pytest.mark.scenario("B-35")
+def test_one_that_vanishes_while_it_serves_serves_on_and_the_others_can_be_switched_to(workspace):
+    live = workspace(good=None, other=None)
+    live.serve("good")
+    vanish(live, "good")
+    assert live.ask("/system_stats")["system"]
+    assert "good" in live.cli("status").stdout
+    assert live.cli("switch", "other", "--wait").returncode == 0
+    assert live.state().serving == "other"
+
+
+@pytest.mark.scenario("B-35")
+def test_one_that_has_vanished_when_it_is_to_start_again_is_said_so_and_the_others_can_be_switched_to(workspace):
+    live = workspace(good=None, other=None)
+    live.configure(crash_retry_max=1)
+    live.serve("good")
+    vanish(live, "good")
+    live.leave(42)
+    state = live.until(lambda state: state.parked is not None)
+    assert "no environment 'good'" in state.parked.why
+    assert live.of(StartFailed)[0].reason == "environment"
+    assert len(live.of(ProcessIntended)) == 1
+    assert "no environment 'good'" in live.cli("status").stdout
+    assert live.cli("switch", "other", "--wait").returncode == 0
+    assert live.state().serving == "other"
+
+
+@pytest.mark.scenario("B-35")
+def test_a_rollback_to_one_that_has_vanished_goes_on_to_the_generation_before_it(workspace):
+    live = workspace(older=None, good=None, bad={"die_at_start": 7})
+    live.serve("older")
+    live.cli("switch", "good", "--wait")
+    vanish(live, "good")
+    assert live.cli("switch", "bad", "--wait").returncode == 1
+    assert live.state().serving == "older"
+    assert len(live.of(SwitchRequested)) == 2
