@@ -45,7 +45,7 @@ def _started(state: WorkspaceState, event: OrchestratorStarted, recorded: Record
     if state.orchestrator is not None:
         stage = f"orchestrator {state.orchestrator.pid} not yet ended"
         raise IllegalEventError(stage, event.stored_name, recorded.seq)
-    busy = state.job is not None or bool(state.processes)
+    busy, goal = state.job is not None or bool(state.processes), _goal_of_start(state, event)
     state = replaced(
         state,
         orchestrator=event.identity,
@@ -54,11 +54,19 @@ def _started(state: WorkspaceState, event: OrchestratorStarted, recorded: Record
         environment=state.environment if busy or not event.environment else event.environment,
         arguments=state.arguments if event.arguments is None else event.arguments,
     )
+    if goal is Goal.SERVE:
+        state = replaced(state, goal=goal, urgent=False, aborted_for=None)
+    return _forgiven(state) if event.manual else replaced(state, goal=goal)
+
+
+def _goal_of_start(state: WorkspaceState, event: OrchestratorStarted) -> Goal:
+    """A person wants it to serve. A guard wants what its orchestrator was about: also a stop, even one just journaled."""
     if event.manual:
-        state = _forgiven(state)
-    if event.manual or state.goal is Goal.IDLE:
-        return replaced(state, goal=Goal.SERVE, urgent=False, aborted_for=None)
-    return state
+        return Goal.SERVE
+    if state.goal is not Goal.IDLE:
+        return state.goal
+    has_ended = bool(state.environment) and state.job is None
+    return Goal.STOP if has_ended else Goal.SERVE
 
 
 def _forgiven(state: WorkspaceState) -> WorkspaceState:

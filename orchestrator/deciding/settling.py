@@ -42,7 +42,7 @@ PENDING_MAX_NS = 10 * S
 SWEEP_NS = 200 * MS
 """How long what was killed may take to be gone before it is killed again."""
 ANSWERED_NS = 60 * S
-"""How long after a refused or ended switch an exit with 43 still belongs to it."""
+"""How long after its switch was refused, or came to nothing, an exit with 43 still belongs to it."""
 RESTARTS_MAX = 3
 """Exits with 42 before the first healthy probe that are taken at their word."""
 
@@ -218,7 +218,7 @@ def _cause(situation: Situation, process: Process, facts: ChildFacts) -> ExitCau
     if process.role is Role.SOURCE:
         return ExitCause.SWITCH
     if facts.code is not None:
-        if facts.code == EXIT_SWITCH and (makes_room or _was_answered(situation)):
+        if facts.code == EXIT_SWITCH and (makes_room or _its_page_is_leaving(situation, process)):
             return ExitCause.SWITCH
         return {0: ExitCause.CLEAN, EXIT_RESTART: ExitCause.RESTART}.get(facts.code, ExitCause.CRASH)
     if facts.signal:
@@ -232,11 +232,12 @@ def _went_down_with_the_machine(situation: Situation, process: Process) -> bool:
     return process.identity is not None and process.identity.boot_id != situation.world.me.boot_id
 
 
-def _was_answered(situation: Situation) -> bool:
-    """Whether a switch was refused or has ended so short a time ago that the 43 is still its requester leaving."""
-    refused, outcome = situation.state.refused_at, situation.state.switches[-1:]
-    stamps = [*(() if refused is None else (refused,)), *(o.at for o in outcome)]
-    return any(not situation.over(stamp, ANSWERED_NS) for stamp in stamps)
+def _its_page_is_leaving(situation: Situation, process: Process) -> bool:
+    """Whether the switch that its page asked for was refused, or came to nothing, so short a time ago that it still leaves."""
+    refused, last = situation.state.refused_at, situation.state.switches[-1:]
+    answered = [] if refused is None else [refused]
+    answered += [o.at for o in last if o.state is OutcomeState.ROLLED_BACK and process.confirmed not in {None, o.at}]
+    return any(not situation.over(stamp, ANSWERED_NS) for stamp in answered)
 
 
 def source(situation: Situation) -> Decision | None:
@@ -261,12 +262,14 @@ def shown_outcome(situation: Situation) -> Decision | None:
 
 
 def reminders(situation: Situation) -> tuple[Wait, ...]:
-    """When the rules of this module that wait for nothing but time will have something to say."""
+    """When to look again for what hinders no other rule: an outcome that is shown, a worker being killed, a foreign lock."""
     state, lock, config = situation.state, situation.world.foreign_lock, situation.config
     waits = []
     linger_ns = seconds(config.status_linger_s)
     if _is_shown_for_a_time(state.outcome) and not situation.over(state.outcome.at, linger_ns):
         waits.append(situation.wait(state.outcome.at, linger_ns))
+    if state.worker is not None and state.worker.cancelled is not None:
+        waits.append(situation.look_again())
     if lock is not None and state.lock is None:
         left_ns = seconds(config.lock_timeout_s) - age_ns(lock.touched, situation.now)
         waits.append(situation.wait_ns(max(LOOK_NS, left_ns)))

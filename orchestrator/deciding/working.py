@@ -17,7 +17,7 @@ TIMED_OUT = "timed out"
 
 
 def worker(situation: Situation) -> Decision | None:
-    """What becomes of the worker of the state; None while it may go on."""
+    """What becomes of the worker of the state; None while it goes on, or is on its way out: nobody has to wait for that."""
     at_work, facts = situation.state.worker, situation.world.work
     if at_work is None:
         return None
@@ -36,7 +36,7 @@ def worker(situation: Situation) -> Decision | None:
 def _alive(situation: Situation, at_work: Worker, facts: WorkFacts) -> Decision | None:
     if at_work.cancelled is not None:
         if not situation.over(at_work.cancelled, KILL_AGAIN_NS):
-            return situation.look_again()
+            return None
         again = WorkerCancelled(worker=at_work.worker, why=at_work.cancelled_why)
         return situation.act(again, effect=KillWorker(at_work.worker))
     why = _unwanted(situation, at_work)
@@ -104,6 +104,6 @@ def _is_tolerated(situation: Situation, job: Job, environment: str) -> bool:
 def waiting(situation: Situation) -> Decision:
     """Until the worker's time is up, at the latest."""
     at_work = situation.state.worker
-    if at_work is None:
+    if at_work is None or at_work.cancelled is not None:
         return situation.look_again()
     return situation.wait(at_work.started, _timeout_ns(situation, at_work.kind))

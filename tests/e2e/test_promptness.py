@@ -15,7 +15,6 @@ from journal.events import (
     ShutdownRequested,
     WorkerCancelled,
 )
-from tests.helpers.waiting import until
 
 PROMPT_NS = 8 * S
 """A wide margin for what takes half a second; each stage is made to last 20 s at least."""
@@ -49,8 +48,9 @@ requires-dist = [{{ name = "demo", url = "{url}" }}]
 
 
 @pytest.fixture
-def mute_url() -> Iterator[str]:
-    """Where a download begins and never goes on."""
+def mute_url(tmp_path, monkeypatch) -> Iterator[str]:
+    """Where a download begins and never goes on. A uv that is killed leaves a file in TMPDIR: that is the test's own."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield f"http://127.0.0.1:{server.getsockname()[1]}/demo-1.0-py3-none-any.whl"
 
@@ -87,7 +87,7 @@ def in_that_stage(workspace, arrange, url):
     live.configure(health_check_timeout_s=60)
     arrange(live, url)
     process = live.serve("good")
-    until((live.metadata / ".control_port").exists)
+    live.control_port()
     live.cli("switch", "bad")
     live.until(lambda state: is_under_way(state, arrange.__name__))
     return live, process
@@ -101,9 +101,8 @@ def is_under_way(state, stage):
 
 
 def check_that_it_says(live, stage):
-    port = int((live.metadata / ".control_port").read_text())
-    assert live.ask("/status", port=port)["state"] == stage
-    assert live.ask("/health", port=port)["status"] == "alive"
+    assert live.ask("/status", port=live.control_port())["state"] == stage
+    assert live.ask("/health", port=live.control_port())["status"] == "alive"
     assert json.loads(live.cli("status", "--json").stdout)["switch"]["state"] == stage
     assert live.status()["state"] == stage
 
@@ -140,11 +139,10 @@ def test_an_abort_while_the_old_one_is_being_stopped_never_starts_the_target(wor
     live = workspace(good={"ignore_sigint": True}, bad=None)
     live.configure(stop_timeout_s=2)
     live.serve("good")
-    until((live.metadata / ".control_port").exists)
+    live.control_port()
     live.cli("switch", "bad")
     live.until(lambda state: state.main_process is not None and state.main_process.stopping is not None)
-    port = int((live.metadata / ".control_port").read_text())
-    assert live.ask("/status", port=port)["state"] == "starting"
+    assert live.ask("/status", port=live.control_port())["state"] == "starting"
     live.command(command="abort_switch")
     assert live.until_over().serving == "good"
     asked, stopped = live.recorded(AbortRequested)[0], live.names().index("process.exited") + 1

@@ -130,7 +130,7 @@ def test_the_very_first_switch_fails_after_its_source_has_left_and_the_source_se
 @pytest.mark.scenario("B-42")
 def test_a_first_source_that_still_answers_is_probed_before_it_is_stopped_and_serves_again(workspace, by_hand):
     live = workspace(good=None, bad={"die_at_start": 7})
-    live.configure(source_grace_s=1)
+    live.configure(source_grace_s=3)
     source = by_hand(live, "good")
     live.request("bad", "good")
     live.start("bad")

@@ -7,6 +7,7 @@ from journal.events import (
     GenerationRecorded,
     LockAcquired,
     LockReleased,
+    OrchestratorStarted,
     Origin,
     ProcessExited,
     ProcessSignalled,
@@ -93,6 +94,18 @@ def test_a_switch_to_what_serves_already_is_told_so_and_changes_nothing(workspac
     assert "serves already" in done.stdout
     assert not live.of(SwitchRequested)
     assert not live.of(ProcessSignalled)
+
+
+def test_with_no_orchestrator_alive_a_switch_starts_one_that_goes_on_with_the_arguments_of_the_last(workspace):
+    live = workspace(good=None, other=None)
+    process = live.serve("good", "--cpu")
+    assert live.stop(process) == 0
+    done = live.cli("switch", "other", "--wait")
+    assert done.returncode == 0
+    assert live.state().serving == "other"
+    assert live.ask("/stand_in/environ")["argv"][1:] == ["--port", str(live.port), "--cpu"]
+    assert len(live.of(OrchestratorStarted)) == 2
+    assert len(live.starts("good")) == 1
 
 
 def test_there_and_back_again_needs_no_new_generation(workspace):

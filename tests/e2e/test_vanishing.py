@@ -16,6 +16,7 @@ from journal.events import (
     SwitchRolledBack,
 )
 from tests.helpers.bystanders import SteadyCaller
+from tests.helpers.waiting import until
 
 
 def vanish(live, name):
@@ -37,6 +38,19 @@ def test_one_that_is_gone_before_it_is_asked_for_is_refused_and_the_others_can_b
     assert live.state().serving == "other"
 
 
+@pytest.mark.scenario("B-35", "OL-04")
+def test_one_that_is_gone_when_a_page_asks_for_it_is_refused_and_the_old_one_starts_again_after_its_43(workspace):
+    live = workspace(good=None, gone=None)
+    live.serve("good")
+    vanish(live, "gone")
+    live.request("gone", "good")
+    live.leave(43)
+    live.until(lambda state: state.serving == "good" and len(live.starts("good")) == 2)
+    assert "no environment 'gone'" in live.shown("rolled_back")["error"]
+    assert not live.of(SwitchRequested)
+    until(lambda: not (live.metadata / ".switch.lock").exists())
+
+
 @pytest.mark.scenario("B-35")
 def test_one_that_is_gone_cannot_be_run_and_that_is_said_at_once(workspace):
     live = workspace(good=None, gone=None)
@@ -51,11 +65,10 @@ def test_one_that_is_gone_cannot_be_run_and_that_is_said_at_once(workspace):
 @pytest.mark.scenario("B-35")
 def test_one_that_vanishes_while_it_is_looked_at_is_given_up_and_the_old_one_goes_on(workspace):
     live = workspace(good=None, gone=None)
-    python = live.root / "environments/gone/.venv/bin/python"
-    python.rename(python.with_name("real"))
     environment = live.root / "environments/gone"
-    python.write_text(f'#!/bin/sh\n"$0".real "$@"\nstatus=$?\nrm -rf {environment}\nexit $status\n')
-    python.with_name("real").rename(python.with_name("python.real"))
+    python = environment / ".venv/bin/python"
+    python.rename(python.with_name("real"))
+    python.write_text(f'#!/bin/sh\n"{python.with_name("real")}" "$@"\nrm -rf "{environment}"\n')
     python.chmod(0o755)
     live.serve("good")
     with SteadyCaller(live.port) as caller:

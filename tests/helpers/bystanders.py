@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import closing
 from http import HTTPStatus
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from orchestrator.ports import is_port_open
 from tests.helpers.live_workspace import LiveWorkspace
@@ -65,7 +65,7 @@ class StatusReader(_Bystander):
 
     def __init__(self, live: LiveWorkspace) -> None:
         super().__init__(self._look, LOOK_EVERY_S)
-        self.seen: list[dict[str, object]] = []
+        self.seen: list[dict[str, Any]] = []
         self._path = live.metadata / ".switch_status.json"
 
     def _look(self) -> None:

@@ -48,6 +48,7 @@ from orchestrator.actions import (
     TakeFile,
     TakeForeignLock,
 )
+from orchestrator.deciding.rolling import TRIES_MAX
 from orchestrator.deciding.situation import BREAKER_WINDOW_NS
 from projections.evolve_supervision import inbox_key
 from projections.state import Goal, WorkspaceState
@@ -162,7 +163,10 @@ class Invariants:
         must(alive <= {serving.identity}, "at {} also alive: {}, serving: {}", event, alive, serving)
         must(serving.stopping is None or state.restart_asked, "{} while {} is being stopped", event, serving)
         if isinstance(event, SwitchRolledBack) and event.nothing_stopped:
-            must(serving.confirmed or serving is state.source_process, "{}, but {} was never healthy", event, serving)
+            served_all_the_time = serving is state.source_process or (
+                serving.confirmed is not None and state.outcome is not None and serving.spawn < state.outcome.switch
+            )
+            must(served_all_the_time, "{}, but {} did not serve before it", event, serving)
         else:
             confirmed = [one.spawn for one in drafts if isinstance(one, HealthConfirmed)]
             must(confirmed == [serving.spawn], "{} without a validation of {}", event, serving)
@@ -200,6 +204,9 @@ class Invariants:
         known = event.generation in {generation.generation for generation in state.generations}
         served_before = served is not None and served.environment == event.environment
         must(known or served_before, "{} was never seen healthy", event)
+        tried = [] if state.job is None else [candidate.environment for candidate in state.job.tried]
+        must(event.environment not in tried, "{} was tried before: {}", event, tried)
+        must(len(tried) < TRIES_MAX, "{} is one too many: {}", event, tried)
 
     def _count_starts(self, state: WorkspaceState, recorded: Recorded) -> None:
         event, at_ns = recorded.event, recorded.at.monotonic_ns
@@ -217,6 +224,9 @@ class Invariants:
         if isinstance(effect, Spawn):
             must(not self._started_alive(), "{} while {} lives", effect, self._started_alive())
             must(not self.machine.port_holder(), "{} while the port is taken", effect)
+        if isinstance(effect, StartSync):
+            at_home = [one for _, one in self._started_alive() if one.environment == effect.environment]
+            must(not at_home, "{} under the feet of {}", effect, at_home)
         last = drafts[-1] if drafts else None
         must(self._is_intended(effect, last), "{} without an intention; last event {}", effect, last)
 

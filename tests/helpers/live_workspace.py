@@ -166,6 +166,12 @@ class LiveWorkspace:
         path = self.metadata / ".switch_status.json"
         return json.loads(path.read_text()) if path.exists() else None
 
+    def control_port(self) -> int:
+        """Where the control server listens, once it does."""
+        path = self.metadata / ".control_port"
+        until(path.exists)
+        return int(path.read_text())
+
     def shown(self, state: str) -> dict[str, Any]:
         """The status document, once it says `state`: the file follows the journal a moment later."""
         until(lambda: (self.status() or {}).get("state") == state)

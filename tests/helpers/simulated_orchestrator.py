@@ -59,21 +59,26 @@ class SimulatedOrchestrator:
 
     def look(self, state: WorkspaceState) -> World:
         """The facts for one decision, and no more of them than the real shell collects."""
-        machine = self.machine
-        inbox = machine.inbox()
+        machine, inbox = self.machine, self.machine.inbox()
+        processes = {process.spawn: self._child(process) for process in state.processes.values()}
+        free = all(facts.presence is Presence.GONE and not facts.left_behind for facts in processes.values())
+        next_start = state.environment if free and state.job is None else ""
         return World(
             me=self.me,
             workspace="/workspace",
             signal=self.signal,
-            processes={process.spawn: self._child(process) for process in state.processes.values()},
+            processes=processes,
             work=None if state.worker is None else self._work(state.worker.worker),
             probe=self.probe,
             probing=self.probing,
-            port=self._port(state),
+            port=self._port() if next_start or (free and _is_clearing(state)) else None,
             inbox=inbox,
             source=self._source(state, inbox),
             foreign_lock=None if machine.foreign_lock is None else ForeignLock(machine.foreign_lock),
-            environments={name: self._environment(name, state) for name in set(_names(state, inbox))},
+            environments={
+                name: self._environment(name, fingerprint=name == next_start or _needs_fingerprint(name, state))
+                for name in {*_names(state, inbox), next_start} - {""}
+            },
         )
 
     def _child(self, process: Process) -> ChildFacts:
@@ -112,9 +117,7 @@ class SimulatedOrchestrator:
             return WorkFacts(alive=False)
         return WorkFacts(alive=False, ended=True, ok=found.work.ok, problem=found.work.problem)
 
-    def _port(self, state: WorkspaceState) -> PortFacts | None:
-        if state.job is None or state.job.stage is not Stage.CLEARING or state.processes:
-            return None
+    def _port(self) -> PortFacts:
         holder = self.machine.port_holder()
         return PortFacts(PORT, free=not holder, holder=holder)
 
@@ -129,12 +132,12 @@ class SimulatedOrchestrator:
             None,
         )
 
-    def _environment(self, name: str, state: WorkspaceState) -> EnvironmentFacts:
+    def _environment(self, name: str, *, fingerprint: bool) -> EnvironmentFacts:
         problem = self.machine.problem_of(name)
         if problem:
             return EnvironmentFacts(name, problem)
-        fingerprint = self.machine.environments[name].fingerprint if _needs_fingerprint(name, state) else None
-        return EnvironmentFacts(name, "", fingerprint, f"/workspace/{name}/python", f"/workspace/{name}/ComfyUI")
+        content = self.machine.environments[name].fingerprint if fingerprint else None
+        return EnvironmentFacts(name, "", content, f"/workspace/{name}/python", f"/workspace/{name}/ComfyUI")
 
     # ----------------------------------------------------------- doing
 
@@ -225,6 +228,10 @@ class SimulatedOrchestrator:
 
 def _pids(survivors: int) -> tuple[int, ...]:
     return tuple(range(90_000, 90_000 + survivors))
+
+
+def _is_clearing(state: WorkspaceState) -> bool:
+    return state.job is not None and state.job.stage is Stage.CLEARING
 
 
 def _names(state: WorkspaceState, inbox: tuple[InboxItem, ...]) -> Iterator[str]:

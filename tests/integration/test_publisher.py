@@ -153,7 +153,7 @@ def test_a_reader_never_sees_half_a_view(tmp_path, publisher):
     publisher.publish(states[0])
 
     def rewrite() -> None:
-        for number in range(300):
+        for number in range(100):
             publisher.publish(states[number % 2])
         done.set()
 

@@ -115,6 +115,29 @@ def test_a_shutdown_outlives_the_orchestrator_that_was_asked():
     assert (state.goal, state.urgent) == (Goal.STOP, True)
 
 
+@pytest.mark.parametrize(("manual", "goal"), [(False, Goal.STOP), (True, Goal.SERVE)])
+def test_so_does_one_that_was_carried_out_but_for_the_exit(manual, goal):
+    history = History().serving("a")
+    history.add(SHUTDOWN, exited(history.state.main, 0, ExitCause.STOPPED), STOPPED, orchestrator_started(manual=manual))
+
+    assert history.state.goal is goal
+
+
+def test_a_guard_serves_what_was_asked_for_since_the_orderly_end():
+    history = History().begun("a")
+    history.add(STOPPED)
+    history.switching("b").add(orchestrator_started(manual=False))
+
+    assert history.state.goal is Goal.SERVE
+
+
+def test_a_first_start_by_a_guard_serves():
+    history = History()
+    history.add(orchestrator_started("a", manual=False))
+
+    assert history.state.goal is Goal.SERVE
+
+
 def test_a_person_who_starts_an_orchestrator_withdraws_a_shutdown():
     history = History().serving("a")
     history.add(ShutdownRequested(origin="signal", urgent=True))

@@ -10,7 +10,7 @@ from projections.evolve import fold
 from projections.views import views
 from tests.helpers.chaos import Chaos, come_to_rest, random_world, run_history
 
-BATCHES, BATCH = 6, 25
+BATCHES, BATCH = 4, 25
 
 
 @pytest.mark.parametrize("batch", range(BATCHES))

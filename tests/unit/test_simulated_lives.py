@@ -188,9 +188,8 @@ def test_never_ready_is_unhealthy_within_an_interval_of_the_deadline(answer, tim
 
 @pytest.mark.scenario("HC-04")
 def test_alternating_answers_never_add_up():
-    world = SimulatedWorld(
-        SimulatedEnvironment("a", [Script(answer=Answer.FLAPPING)]), config=Config(crash_retry_max=0)
-    )
+    config = Config(health_check_timeout_s=20, crash_retry_max=0)
+    world = SimulatedWorld(SimulatedEnvironment("a", [Script(answer=Answer.FLAPPING)]), config=config)
     world.run_orchestrator("a")
     world.run_to_rest()
 
@@ -315,7 +314,7 @@ def test_a_target_that_breaks_before_its_start_costs_nothing(broken):
     ],
 )
 def test_a_target_that_breaks_is_rolled_back_and_the_old_one_validated(script):
-    world = serving(SimulatedEnvironment("b", [script]))
+    world = serving(SimulatedEnvironment("b", [script]), config=Config(health_check_timeout_s=20))
 
     assert switched(world, "b") is OutcomeState.ROLLED_BACK
     assert (world.state.serving, starts(world)[-1]) == ("a", "a")
@@ -506,6 +505,21 @@ def test_a_shutdown_in_any_stage_ends_with_nothing_running(stage, by):
     assert len(world.events(SwitchAborted)) == 1
     assert world.state.outcome.state is OutcomeState.CRITICAL_FAILURE
     assert by == "command" or world.machine.now_ns / S - began_s <= 2.5
+
+
+@pytest.mark.scenario("B-33", "B-28")
+def test_a_worker_that_takes_its_time_to_die_does_not_keep_comfyui_waiting():
+    world = serving("b")
+    world["b"].syncs = [Work(takes_s=60, dies_in_s=2.0)]
+    world.ask_switch("b")
+    world.run_until(lambda w: w.state.job.stage is Stage.SYNCING)
+    world.run(1)
+    began_s = world.machine.now_ns / S
+    world.signal_orchestrator()
+    world.run_until(lambda w: w.orchestrator is None)
+
+    assert world.times_s(ProcessSignalled)[0] == began_s
+    assert world.machine.now_ns / S - began_s == pytest.approx(2.0, abs=0.06)
 
 
 def test_a_manual_start_in_the_middle_of_a_switch_ends_us_and_is_still_shown():

@@ -11,6 +11,7 @@ from journal.events import (
     Ladder,
     Origin,
     ProcessStopAsked,
+    RestartRequested,
     RollbackTried,
     RollbackTryFailed,
     SwitchCriticallyFailed,
@@ -22,6 +23,7 @@ from journal.events import (
 from orchestrator.deciding.rolling import TRIES_MAX
 from orchestrator.world import WorkFacts
 from projections.generations import Candidate, Generation
+from projections.state import JobKind
 from projections.switching import Stage
 from tests.helpers.histories import (
     History,
@@ -137,6 +139,15 @@ def test_when_all_is_stopped_the_way_back_begins(stage):
 
     assert events_of(act) == (SwitchRollingBack(error="it broke"),)
     assert done(history, act).stage is Stage.CHOOSING
+
+
+def test_a_process_that_neither_serves_nor_is_the_target_is_stopped_first():
+    history = in_stage(Stage.VALIDATING, JobKind.START)
+    stray = history.state.main
+    history.add(RestartRequested(origin="cli"))
+    history.switching("b").add(FAILED)
+
+    assert only(acted(history), ProcessStopAsked).spawn == stray
 
 
 # ---------------------------------------------------------------- choosing

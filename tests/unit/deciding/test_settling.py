@@ -444,6 +444,16 @@ def test_so_is_one_after_a_switch_that_failed_before_its_page_had_left(passed_s,
     assert cause_of(history.after(passed_s), 43) is cause
 
 
+def test_a_43_of_what_a_switch_or_its_rollback_has_just_started_is_a_crash():
+    completed = History().serving("a").switching("b").completed()
+    assert cause_of(completed, 43) is ExitCause.CRASH
+
+    rolled_back = in_stage(Stage.VALIDATING, rolling=True).answered(3)
+    rolled_back.add(*events_of(acted(rolled_back)))
+    assert rolled_back.state.serving == "a"
+    assert cause_of(rolled_back.after(1), 43) is ExitCause.CRASH
+
+
 def test_what_went_down_with_the_machine_has_not_crashed():
     history = History().serving("a")
     me = Identity(100, 1, "boot-2")

@@ -263,6 +263,18 @@ def test_a_worker_that_nobody_looked_at_is_looked_at_again():
     assert waits_s(decided(history, seen(history, work=None)), history) == 0.05
 
 
+def test_a_start_waits_for_the_worker_before_it_to_be_gone():
+    history = syncing(JobKind.START)
+    history.add(RestartRequested(origin="cli"))
+    done(history, acted(history))
+    done(history, acted(history))
+    assert history.stage is Stage.SYNCING
+    assert history.state.worker.cancelled
+
+    assert waits_s(decided(history), history) == 0.05
+    assert names_of(acted(history, seen(history, work=WorkFacts(alive=False)))) == ["worker.lost"]
+
+
 def test_the_limit_is_the_settings():
     history = syncing().after(5)
 
