@@ -23,6 +23,7 @@ from journal.events import (
 from projections.replacing import replaced
 from projections.state import (
     INBOX_KEYS_KEPT,
+    REQUEST_FILE,
     STARTS_KEPT,
     Control,
     Goal,
@@ -162,7 +163,16 @@ def _calm(state: WorkspaceState, _event: SupervisionCalm, _: Recorded) -> Worksp
     return replaced(state, crashes=0, starts=(), recovered=False)
 
 
-def _taken_in(state: WorkspaceState, event: FileIngested | FileRejected, _: Recorded) -> WorkspaceState:
+def _ingested(state: WorkspaceState, event: FileIngested, _: Recorded) -> WorkspaceState:
+    return _known_again(state, event)
+
+
+def _rejected(state: WorkspaceState, event: FileRejected, recorded: Recorded) -> WorkspaceState:
+    refused_at = recorded.at if event.name == REQUEST_FILE else state.refused_at
+    return replaced(_known_again(state, event), refused_at=refused_at)
+
+
+def _known_again(state: WorkspaceState, event: FileIngested | FileRejected) -> WorkspaceState:
     key = inbox_key(event.name, event.sha256, event.mtime_ns, event.inode)
     return replaced(state, inbox_keys=(*state.inbox_keys, key)[-INBOX_KEYS_KEPT:])
 
@@ -194,6 +204,6 @@ HANDLERS: Final[dict[Any, Any]] = {
     StartFailed: _start_failed,
     SupervisionParked: _parked,
     SupervisionCalm: _calm,
-    FileIngested: _taken_in,
-    FileRejected: _taken_in,
+    FileIngested: _ingested,
+    FileRejected: _rejected,
 }

@@ -73,8 +73,10 @@ def _requested(state: WorkspaceState, event: SwitchRequested, recorded: Recorded
 
 
 def _refused(state: WorkspaceState, event: SwitchRefused, recorded: Recorded) -> WorkspaceState:
+    if event.origin is not Origin.FILE:
+        return state
     state = replaced(state, refused_at=recorded.at)
-    if event.origin is not Origin.FILE or (state.job is not None and state.job.is_switch):
+    if state.job is not None and state.job.is_switch:
         return state
     already = event.why is RefusalReason.ALREADY_SERVING
     outcome = Outcome(

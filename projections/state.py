@@ -19,6 +19,8 @@ SWITCHES_KEPT = 20
 """Switches that the state remembers the outcome of."""
 STARTS_KEPT = 7
 """Starts that nobody asked for which the breaker looks back on: with one that was asked for, eight."""
+REQUEST_FILE = ".switch_request.json"
+"""Where a page asks for a switch, and where the open one is shown."""
 INBOX_KEYS_KEPT = 16
 """Foreign files that are recognised when they turn up again."""
 
@@ -229,7 +231,7 @@ class WorkspaceState:
 
     `main` is the spawn that owns the real port, or is on its way to. `settled` maps an environment to the content with which
     it last ended well after being healthy; `dirty` names those whose sync began and did not end well. `recovered`: the one
-    automatic way back is spent until somebody asks for something.
+    automatic way back is spent until somebody asks for something. `refused_at`: when a request by file last came to nothing.
     """
 
     seq: int = 0

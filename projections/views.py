@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from journal.clock import S, Stamp
-from projections.state import Job, JobKind, Outcome, OutcomeState, WorkspaceState
+from projections.state import REQUEST_FILE, Job, JobKind, Outcome, OutcomeState, WorkspaceState
 from projections.switching import PROGRESS
 
-REQUEST: Final = ".switch_request.json"
+REQUEST: Final = REQUEST_FILE
 STATUS: Final = ".switch_status.json"
 STARTUP: Final = ".startup_state.json"
 PID: Final = ".orchestrator.pid"

@@ -242,8 +242,8 @@ def _remove(venv: Path) -> None:
 
 
 def _clean_environment() -> dict[str, str]:
-    """Our environment without what would point Python and pip somewhere else."""
-    foreign = {"PYTHONHOME", "PYTHONPATH", "PIP_TARGET", "PIP_PREFIX", "PIP_USER"}
+    """Our environment without what would point Python and pip somewhere else, or make each start compile all anew."""
+    foreign = {"PYTHONHOME", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "PIP_TARGET", "PIP_PREFIX", "PIP_USER"}
     return {name: value for name, value in os.environ.items() if name not in foreign}
 
 

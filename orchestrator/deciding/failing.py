@@ -1,8 +1,10 @@
 """What it means that an attempt failed: it depends on whose attempt it was."""
 
-from journal.events import Event, GenerationDisproved, RollbackTryFailed, StartFailed, SwitchFailed
+from journal.clock import S, Stamp, elapsed_ns
+from journal.events import Event, GenerationDisproved, ProcessExited, RollbackTryFailed, StartFailed, SwitchFailed
+from projections.evolve_processes import describe_exit
 from projections.generations import find
-from projections.state import Job, WorkspaceState
+from projections.state import Job, Process, WorkspaceState
 
 
 def failure(state: WorkspaceState, job: Job, reason: str, error: str, spawn: int | None = None) -> tuple[Event, ...]:
@@ -20,3 +22,11 @@ def failure(state: WorkspaceState, job: Job, reason: str, error: str, spawn: int
     if generation is not None and spawn is not None and find(state.generations, generation) is not None:
         failed = (*failed, GenerationDisproved(generation=generation, why=error))
     return failed
+
+
+def exit_error(process: Process, exited: ProcessExited, now: Stamp) -> str:
+    """Why it ended, in a sentence: the code, how long it had run, and the last line that it printed."""
+    after_s = elapsed_ns(process.since, now) / S
+    last = next((line.strip() for line in reversed(exited.log_tail) if line.strip()), "")
+    said = f"; its last line: {last}" if last else ""
+    return f"ComfyUI of {process.environment} ended with {describe_exit(exited)} {after_s:.1f} s after its start{said}"

@@ -27,10 +27,10 @@ from journal.events import (
 )
 from orchestrator.actions import Act, Decision, Sweep, TakeFile, TakeForeignLock, Took, Wait
 from orchestrator.deciding.admission import admit
-from orchestrator.deciding.failing import failure
+from orchestrator.deciding.failing import exit_error, failure
 from orchestrator.deciding.situation import LOOK_NS, Situation
 from orchestrator.world import AskKind, ChildFacts, InboxItem, Presence, SwitchAsk
-from projections.evolve_processes import describe_exit
+from projections.locking import ForeignLock
 from projections.state import Goal, Job, Outcome, OutcomeState, Process
 
 EXIT_RESTART = 42
@@ -115,13 +115,24 @@ def _command(item: InboxItem) -> Event:
 
 
 def foreign_lock(situation: Situation) -> Decision | None:
-    """A stale foreign lock with no switch behind it is taken away."""
-    lock, state = situation.world.foreign_lock, situation.state
-    if lock is None or state.lock is not None or not lock.is_stale(situation.now, situation.config.lock_timeout_s):
+    """A foreign lock with no switch behind it is taken away: when it is stale, or the request that it came with was refused."""
+    lock, now = situation.world.foreign_lock, situation.now
+    if lock is None or situation.state.lock is not None:
         return None
-    return situation.act(
-        LockBroken(why="foreign_stale", age_ns=age_ns(lock.touched, situation.now)), effect=TakeForeignLock()
-    )
+    if lock.is_stale(now, situation.config.lock_timeout_s):
+        why = "foreign_stale"
+    elif _came_with_a_refused_request(situation, lock):
+        why = "refused"
+    else:
+        return None
+    return situation.act(LockBroken(why=why, age_ns=age_ns(lock.touched, now)), effect=TakeForeignLock())
+
+
+def _came_with_a_refused_request(situation: Situation, lock: ForeignLock) -> bool:
+    refused_at = situation.state.refused_at
+    if refused_at is None or situation.world.inbox:
+        return False
+    return age_ns(lock.touched, situation.now) >= elapsed_ns(refused_at, situation.now)
 
 
 def processes(situation: Situation) -> Decision | None:
@@ -201,18 +212,11 @@ def _restarts_are_spent(situation: Situation, job: Job) -> bool:
     return job.restarts >= RESTARTS_MAX or (not job.is_switch and situation.starts_are_spent)
 
 
-def exit_error(process: Process, exited: ProcessExited, now: Stamp) -> str:
-    """Why it ended, in a sentence: the code, how long it had run, and the last line that it printed."""
-    after_s = elapsed_ns(process.since, now) / S
-    last = next((line.strip() for line in reversed(exited.log_tail) if line.strip()), "")
-    said = f"; its last line: {last}" if last else ""
-    return f"ComfyUI of {process.environment} ended with {describe_exit(exited)} {after_s:.1f} s after its start{said}"
-
-
 def _cause(situation: Situation, process: Process, facts: ChildFacts) -> ExitCause:
     """What the exit means: what we did to it ourselves comes first, then its code, then what was asked."""
     state, job = situation.state, situation.state.job
-    if process.stopping is not None or _went_down_with_the_machine(situation, process):
+    lost_with_the_machine = process.identity is not None and process.identity.boot_id != situation.world.me.boot_id
+    if process.stopping is not None or lost_with_the_machine:
         return ExitCause.STOPPED
     makes_room = job is not None and job.is_switch and job.spawn != process.spawn
     if process.role is Role.SOURCE:
@@ -226,10 +230,6 @@ def _cause(situation: Situation, process: Process, facts: ChildFacts) -> ExitCau
     if makes_room and state.main == process.spawn:
         return ExitCause.SWITCH
     return ExitCause.RESTART if state.restart_asked is not None else ExitCause.CRASH
-
-
-def _went_down_with_the_machine(situation: Situation, process: Process) -> bool:
-    return process.identity is not None and process.identity.boot_id != situation.world.me.boot_id
 
 
 def _its_page_is_leaving(situation: Situation, process: Process) -> bool:
@@ -262,13 +262,13 @@ def shown_outcome(situation: Situation) -> Decision | None:
 
 
 def reminders(situation: Situation) -> tuple[Wait, ...]:
-    """When to look again for what hinders no other rule: an outcome that is shown, a worker being killed, a foreign lock."""
+    """When to look again for what hinders no other rule: an outcome shown, a killed worker, foreign files half written or old."""
     state, lock, config = situation.state, situation.world.foreign_lock, situation.config
     waits = []
     linger_ns = seconds(config.status_linger_s)
     if _is_shown_for_a_time(state.outcome) and not situation.over(state.outcome.at, linger_ns):
         waits.append(situation.wait(state.outcome.at, linger_ns))
-    if state.worker is not None and state.worker.cancelled is not None:
+    if situation.world.has_unfinished_item or (state.worker is not None and state.worker.cancelled is not None):
         waits.append(situation.look_again())
     if lock is not None and state.lock is None:
         left_ns = seconds(config.lock_timeout_s) - age_ns(lock.touched, situation.now)

@@ -1,9 +1,6 @@
 """Names that are no environment's name: refused by name, whichever way they come in, before anything is touched."""
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
@@ -16,6 +13,7 @@ from journal.events import (
     SwitchRefused,
     SwitchRequested,
 )
+from orchestrator.cli import main
 from tests.helpers.waiting import until
 
 NAMES = {
@@ -71,45 +69,42 @@ def test_by_a_request_file(workspace):
 
 
 @pytest.mark.scenario("B-27")
-def test_by_the_command_switch(workspace):
+def test_by_the_command_switch(workspace, capsys):
     live = a_workspace_with_an_outside(workspace)
     before = everything(live)
-    for (name, flaw), done in zip(NAMES.items(), all_at_once(live, "switch"), strict=True):
-        assert done.returncode == 1, name
-        assert flaw in done.stderr
-        assert len(done.stderr.splitlines()) <= 2
+    for number, (name, flaw) in enumerate(NAMES.items(), 1):
+        assert main(["switch", "--workspace", str(live.root), "--", name]) == 1
+        said = capsys.readouterr().err
+        assert flaw in said
+        assert len(said.splitlines()) == 1
+        assert len(live.of(SwitchRefused)) == number
     assert {event.why for event in live.of(SwitchRefused)} == {RefusalReason.UNKNOWN}
-    assert len(live.of(SwitchRefused)) == len(NAMES)
     assert not live.of(SwitchRequested)
     assert not live.of(OrchestratorStarted)
     assert everything(live) == before
 
 
 @pytest.mark.scenario("B-27")
-def test_by_run(workspace):
+@pytest.mark.parametrize("command", ["run", "spawn"])
+def test_by_an_environment_to_start_with(workspace, capsys, command):
     live = a_workspace_with_an_outside(workspace)
     before = everything(live)
-    for (name, flaw), done in zip(NAMES.items(), all_at_once(live, "run", "--environment"), strict=True):
-        assert done.returncode == 1, name
-        assert flaw in done.stderr
-    assert not (live.metadata / "journal.db").exists()
+    for name, flaw in NAMES.items():
+        assert main([command, "--workspace", str(live.root), "--environment", name]) == 1
+        said = capsys.readouterr().err
+        assert flaw in said
+        assert len(said.splitlines()) == 2  # the second is the hint
+    assert not live.of(OrchestratorStarted)
     assert everything(live) == before
 
 
-def all_at_once(live, *command):
-    """The command with each of the names."""
-    script = str(Path(sys.executable).with_name("comfygit-orchestrator"))
-    started = [
-        subprocess.Popen(
-            [script, *command, name, "--workspace", str(live.root)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for name in NAMES
-    ]
-    spoken = [process.communicate(timeout=50) for process in started]
-    return [subprocess.CompletedProcess(p.args, p.returncode, *words) for p, words in zip(started, spoken, strict=True)]
+@pytest.mark.scenario("B-27")
+def test_by_a_panel_that_starts_us(workspace):
+    live = a_workspace_with_an_outside(workspace)
+    process = live.start("../outside")
+    assert process.wait(10) == 1
+    assert "path separator" in live.log()
+    assert not (live.metadata / "journal.db").exists()
 
 
 @pytest.mark.scenario("B-27")

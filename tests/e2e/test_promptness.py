@@ -55,42 +55,49 @@ def mute_url(tmp_path, monkeypatch) -> Iterator[str]:
         yield f"http://127.0.0.1:{server.getsockname()[1]}/demo-1.0-py3-none-any.whl"
 
 
-def preparing(live, _url):
+def preparing(live, name, _url):
     """The target's Python never gets anywhere."""
-    python = live.root / "environments/bad/.venv/bin/python"
+    python = live.root / "environments" / name / ".venv/bin/python"
     python.unlink()
     python.write_text("#!/bin/sh\nexec sleep 60\n")
     python.chmod(0o755)
 
 
-def syncing(live, url):
+def syncing(live, name, url):
     """The target's packages come from a server that does not answer."""
-    folder = live.root / "environments/bad"
+    folder = live.root / "environments" / name
     (folder / "pyproject.toml").write_text(PYPROJECT.format(url=url))
     (folder / "uv.lock").write_text(LOCK.format(url=url, zeros="0" * 64))
 
 
-def validating(live, _url):
+def validating(live, name, _url):
     """The target never opens its port."""
-    live.order("bad", {"hang": True})
+    live.order(name, {"hang": True})
 
 
-def rolling_back(live, _url):
+def rolling_back(live, name, _url):
     """The target dies, and the old one does not come up again."""
-    live.order("bad", {"die_at_start": 7})
+    live.order(name, {"die_at_start": 7})
     live.order("good", {"starts": [{}, {"hang": True}]})
 
 
-def in_that_stage(workspace, arrange, url):
-    """A workspace whose switch from good to bad stands in the stage that `arrange` is named after."""
-    live = workspace(good=None, bad=None)
-    live.configure(health_check_timeout_s=60)
-    arrange(live, url)
+def with_targets(workspace, url, *stages):
+    """A workspace that serves, with a target for each of `stages`, named after the one that it gets stuck in."""
+    live = workspace(good=None, **{arrange.__name__: None for arrange in stages})
+    live.configure(health_check_timeout_s=60, source_grace_s=0)
+    for arrange in stages:
+        arrange(live, arrange.__name__, url)
     process = live.serve("good")
     live.control_port()
-    live.cli("switch", "bad")
-    live.until(lambda state: is_under_way(state, arrange.__name__))
     return live, process
+
+
+def switch_into(live, stage):
+    """Ask for the target that gets stuck in `stage`, and return when it has."""
+    live.request(stage, "good")
+    live.until(lambda state: is_under_way(state, stage))
+    assert live.ask("/status", port=live.control_port())["state"] == stage
+    assert live.ask("/health", port=live.control_port())["status"] == "alive"
 
 
 def is_under_way(state, stage):
@@ -100,33 +107,32 @@ def is_under_way(state, stage):
     return state.worker is not None or (state.job_process is not None and state.job_process.last_probe is not None)
 
 
-def check_that_it_says(live, stage):
-    assert live.ask("/status", port=live.control_port())["state"] == stage
-    assert live.ask("/health", port=live.control_port())["status"] == "alive"
-    assert json.loads(live.cli("status", "--json").stdout)["switch"]["state"] == stage
-    assert live.status()["state"] == stage
+@pytest.mark.scenario("B-33")
+def test_an_abort_is_acted_on_before_the_stage_would_end(workspace, mute_url):
+    stages = [preparing, syncing, validating]
+    live, _ = with_targets(workspace, mute_url, *stages)
+    for number, stage in enumerate(stage.__name__ for stage in stages):
+        switch_into(live, stage)
+        if stage == "syncing":
+            assert live.cli("abort").returncode == 0
+        else:
+            live.command(command="abort_switch", reason="changed my mind")
+        assert live.until_over(number + 1).serving == "good"
+        asked, ended = live.recorded(AbortRequested)[number], live.recorded(LockReleased)[number]
+        assert elapsed_ns(asked.at, ended.at) < PROMPT_NS
+        shown = live.shown("rolled_back")
+        assert (shown["target_env"], "aborted" in shown["error"]) == (stage, True)
+        assert ("changed my mind" in shown["error"]) is (stage != "syncing")
+        assert len(live.starts("good")) == (2 if stage == "validating" else 1)
+    assert len(live.of(WorkerCancelled)) == 2
 
 
 @pytest.mark.scenario("B-33")
-@pytest.mark.parametrize("arrange", [preparing, syncing, validating])
-def test_an_abort_is_acted_on_before_the_stage_would_end(workspace, mute_url, arrange):
-    live, _ = in_that_stage(workspace, arrange, mute_url)
-    check_that_it_says(live, arrange.__name__)
-    assert live.cli("abort").returncode == 0
-    assert live.until_over().serving == "good"
-    (asked,), (ended,) = live.recorded(AbortRequested), live.recorded(LockReleased)
-    assert elapsed_ns(asked.at, ended.at) < PROMPT_NS
-    assert "aborted" in live.shown("rolled_back")["error"]
-    assert len(live.starts("good")) == (2 if arrange is validating else 1)
-    assert bool(live.of(WorkerCancelled)) is (arrange is not validating)
-
-
-@pytest.mark.scenario("B-33")
-@pytest.mark.parametrize("arrange", [preparing, syncing, validating, rolling_back])
+@pytest.mark.parametrize("arrange", [preparing, validating, rolling_back])
 def test_a_stop_is_acted_on_before_the_stage_would_end(workspace, mute_url, arrange):
-    live, process = in_that_stage(workspace, arrange, mute_url)
-    check_that_it_says(live, arrange.__name__)
-    assert live.cli("stop").returncode == 0
+    live, process = with_targets(workspace, mute_url, arrange)
+    switch_into(live, arrange.__name__)
+    live.command(command="shutdown")
     assert process.wait(10) == 0
     (asked,), (ended,) = live.recorded(ShutdownRequested), live.recorded(OrchestratorStopped)
     assert elapsed_ns(asked.at, ended.at) < PROMPT_NS
@@ -135,12 +141,23 @@ def test_a_stop_is_acted_on_before_the_stage_would_end(workspace, mute_url, arra
 
 
 @pytest.mark.scenario("B-33")
+def test_the_commands_answer_in_the_middle_of_a_stage(workspace, mute_url):
+    live, process = with_targets(workspace, mute_url, syncing)
+    switch_into(live, "syncing")
+    said = json.loads(live.cli("status", "--json").stdout)
+    assert (said["serving"], said["switch"]["state"], said["switch"]["target_env"]) == ("good", "syncing", "syncing")
+    assert live.status()["state"] == "syncing"
+    assert live.cli("stop").returncode == 0
+    assert process.wait(10) == 0
+
+
+@pytest.mark.scenario("B-33")
 def test_an_abort_while_the_old_one_is_being_stopped_never_starts_the_target(workspace):
     live = workspace(good={"ignore_sigint": True}, bad=None)
-    live.configure(stop_timeout_s=2)
+    live.configure(stop_timeout_s=2, source_grace_s=0)
     live.serve("good")
     live.control_port()
-    live.cli("switch", "bad")
+    live.request("bad", "good")
     live.until(lambda state: state.main_process is not None and state.main_process.stopping is not None)
     assert live.ask("/status", port=live.control_port())["state"] == "starting"
     live.command(command="abort_switch")
@@ -157,7 +174,7 @@ def test_a_stop_outside_a_switch_is_prompt_too(workspace, how):
     live.configure(crash_retry_max=0, health_check_timeout_s=60)
     process = live.start("bad")
     live.until(lambda state: state.parked is not None or (how == "hangs" and state.main_process is not None))
-    assert live.cli("stop").returncode == 0
+    live.command(command="shutdown")
     assert process.wait(10) == 0
     (asked,), (ended,) = live.recorded(ShutdownRequested), live.recorded(OrchestratorStopped)
     assert elapsed_ns(asked.at, ended.at) < PROMPT_NS

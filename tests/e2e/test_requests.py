@@ -9,13 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from journal.clock import S, elapsed_ns
 from journal.events import (
-    AbortRequested,
     FileIngested,
     FileRejected,
     LockAcquired,
-    LockReleased,
     Origin,
     ProcessExited,
     RefusalReason,
@@ -23,7 +20,6 @@ from journal.events import (
     ShutdownRequested,
     SwitchRefused,
     SwitchRequested,
-    SwitchRolledBack,
 )
 from tests.helpers.waiting import until
 
@@ -110,18 +106,25 @@ def ours(live):
     return document if "switch_id" in document else None
 
 
-def test_a_request_that_is_written_in_pieces_is_taken_once_and_whole(workspace):
+def test_a_request_in_pieces_is_taken_once_and_whole_and_the_same_file_again_only_removed(workspace):
     live = workspace(good=None, other=None)
     live.configure(source_grace_s=0)
     live.serve("good")
     text = json.dumps({"target_env": "other", "source_env": "good", "timestamp": 1_700_000_000.0})
     (live.metadata / ".switch.lock").touch()
+    (live.metadata / REQUEST).touch()
+    os.link(live.metadata / REQUEST, live.metadata / "kept.json")
     for piece in (text[:10], text[10:30], text[30:]):
+        let_it_look(live)
         with (live.metadata / REQUEST).open("a") as file:
             file.write(piece)
-        let_it_look(live)
     assert live.until_over().serving == "other"
+    (live.metadata / "kept.json").rename(live.metadata / REQUEST)
+    until(lambda: not (live.metadata / REQUEST).exists())
+    let_it_look(live)
     assert [event.content for event in live.of(FileIngested)] == [text]
+    assert len(live.of(SwitchRequested)) == 1
+    assert not live.of(SwitchRefused)
     assert not live.of(FileRejected)
 
 
@@ -171,26 +174,6 @@ def is_answering(live):
     return True
 
 
-def test_the_same_file_again_is_only_removed(workspace):
-    live = workspace(good=None, other=None)
-    live.configure(source_grace_s=0)
-    live.serve("good")
-    kept = live.root / "kept.json"
-    kept.write_text(json.dumps({"target_env": "other", "source_env": "good", "timestamp": 1_700_000_000.0}))
-    put_there_by_rename(live, kept)
-    assert live.until_over().serving == "other"
-    put_there_by_rename(live, kept)
-    until(lambda: not (live.metadata / REQUEST).exists())
-    assert len(live.of(FileIngested)) == len(live.of(SwitchRequested)) == 1
-    assert not live.of(SwitchRefused)
-
-
-def put_there_by_rename(live, file):
-    """The very same file, under a second name, as the request."""
-    os.link(file, live.metadata / "on-its-way.json")
-    (live.metadata / "on-its-way.json").rename(live.metadata / REQUEST)
-
-
 def test_a_request_for_what_serves_already_ends_the_dialog_as_complete(workspace):
     live = workspace(good=None)
     live.serve("good")
@@ -212,45 +195,19 @@ def test_a_request_from_before_our_start_by_more_than_5_minutes_is_stale(workspa
     until(lambda: not (live.metadata / ".switch.lock").exists())
 
 
-def test_a_restart_by_cmd_is_one_planned_stop_and_one_start(workspace):
+def test_a_restart_a_shutdown_and_nonsense_by_cmd(workspace):
     live = workspace(good=None)
-    live.serve("good")
+    process = live.serve("good")
+    live.command(command="explode")
+    live.until(lambda state: bool(live.of(FileRejected)))
+    assert json.loads(base64.b64decode(live.of(FileRejected)[0].content_base64)) == {"command": "explode"}
     live.command(command="restart", timestamp=1_700_000_000.0, reason="new node")
     live.until(lambda state: state.serving == "good" and len(live.starts("good")) == 2)
     asked = live.of(RestartRequested)[0]
     assert (asked.origin, asked.reason) == (Origin.FILE, "new node")
-    assert not (live.metadata / ".cmd").exists()
-
-
-def test_a_shutdown_by_cmd_ends_everything_with_0(workspace):
-    live = workspace(good=None)
-    process = live.serve("good")
+    until(lambda: not (live.metadata / ".cmd").exists())
     live.command(command="shutdown", timestamp=1_700_000_000.0)
     assert process.wait(10) == 0
     assert live.of(ShutdownRequested)[0].origin == Origin.FILE
     assert not is_answering(live)
-
-
-def test_an_abort_by_cmd_leaves_the_old_one_serving_and_the_lock_free(workspace):
-    live = workspace(good=None, bad={"hang": True})
-    live.serve("good")
-    live.request("bad", "good")
-    live.leave(43)
-    live.until(lambda state: state.job is not None and state.job.stage == "validating")
-    live.command(command="abort_switch", timestamp=1_700_000_000.0, reason="changed my mind")
-    state = live.until_over()
-    assert state.serving == "good"
-    assert "changed my mind" in live.shown("rolled_back")["error"]
-    asked, ended = live.recorded(AbortRequested)[0], live.recorded(LockReleased)[0]
-    assert elapsed_ns(asked.at, ended.at) < 8 * S
-    assert live.of(SwitchRolledBack)[0].environment == "good"
-
-
-def test_a_cmd_that_means_nothing_is_rejected_with_its_bytes_kept_and_changes_nothing(workspace):
-    live = workspace(good=None)
-    live.serve("good")
-    live.command(command="explode")
-    live.until(lambda state: bool(live.of(FileRejected)))
-    assert json.loads(base64.b64decode(live.of(FileRejected)[0].content_base64)) == {"command": "explode"}
-    assert live.state().serving == "good"
-    until(lambda: not (live.metadata / ".cmd").exists())
+    assert not (live.metadata / ".cmd").exists()

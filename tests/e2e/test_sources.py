@@ -1,12 +1,10 @@
 """A switch that is asked for inside a ComfyUI that nobody supervises: it has its time, it is replaced, it comes back."""
 
-import signal
 import subprocess
 import sys
 
 import pytest
 
-from comfyui_stand_in.environment import free_port
 from journal.clock import S, elapsed_ns
 from journal.events import (
     Evidence,
@@ -19,7 +17,6 @@ from journal.events import (
     ProcessSignalled,
     RollbackTried,
     SourceSeen,
-    SwitchCriticallyFailed,
     SwitchFailed,
     SwitchPreflighted,
     SwitchRequested,
@@ -29,7 +26,6 @@ from journal.events import (
 from journal.identity import identify
 from orchestrator.config import Config
 from tests.helpers.bystanders import SteadyCaller
-from tests.helpers.waiting import until
 
 
 @pytest.mark.scenario("B-12")
@@ -171,16 +167,3 @@ def test_a_source_that_leaves_with_43_after_its_switch_has_failed_is_started_aga
     assert source.wait(5) == 43
     live.until(lambda state: state.serving == "good")
     assert not live.starts("bad")
-
-
-def test_a_request_for_another_port_than_the_sources_leaves_the_source_alone(workspace, by_hand):
-    live = workspace(good=None, other=None)
-    source = by_hand(live, "good")
-    live.port = free_port()
-    live.request("other", "good")
-    live.start("other")
-    assert live.until_over().serving == "other"
-    assert source.poll() is None
-    source.send_signal(signal.SIGINT)
-    until(lambda: source.poll() is not None)
-    assert not live.of(SwitchCriticallyFailed)

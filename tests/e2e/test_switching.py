@@ -10,7 +10,6 @@ from journal.events import (
     OrchestratorStarted,
     Origin,
     ProcessExited,
-    ProcessSignalled,
     ProcessSpawned,
     ProcessStopAsked,
     SwitchCompleted,
@@ -26,57 +25,19 @@ def ended_files(live):
 
 
 @pytest.mark.scenario("OL-04")
-def test_an_exit_with_43_and_a_request_on_disk_is_a_switch(workspace):
-    live = workspace(good=None, other=None)
-    live.serve("good")
-    live.request("other", "good")
-    live.leave(43)
-    state = live.until_over()
-    assert state.serving == "other"
-    live.shown("complete")
-    assert not ended_files(live)
-    assert [event.cause for event in live.of(ProcessExited)] == [ExitCause.SWITCH]
-    assert not live.of(ProcessStopAsked)
-    assert live.of(SwitchRequested)[0].origin is Origin.FILE
-    assert live.ask("/stand_in/environ")["cwd"] == str(live.comfyui("other"))
-
-
-def test_a_switch_by_command_stops_the_old_one_starts_the_target_and_says_so(workspace):
-    live = workspace(good=None, other=None)
-    live.serve("good")
-    done = live.cli("switch", "other", "--wait")
-    assert done.returncode == 0
-    assert "other" in done.stdout
-    first, second = live.of(ProcessSpawned)
-    assert not is_alive(first.identity)
-    assert is_alive(second.identity)
-    assert live.of(ProcessStopAsked)[0].why == "room for other"
-    assert live.of(ProcessExited)[0].cause is ExitCause.STOPPED
-    assert [event.environment for event in live.of(GenerationRecorded)] == ["good", "other"]
-    live.shown("complete")
-    assert not ended_files(live)
-
-
-def test_the_target_starts_only_after_the_old_one_is_gone_and_the_lock_lasts_from_the_request_to_the_end(workspace):
-    live = workspace(good=None, other=None)
-    live.serve("good")
-    live.cli("switch", "other", "--wait")
-    names = live.names()
-    gone, second_start = names.index("process.exited"), len(names) - 1 - names[::-1].index("process.intended")
-    assert gone < second_start
-    requested, acquired = live.recorded(SwitchRequested)[0], live.recorded(LockAcquired)[0]
-    completed, released = live.recorded(SwitchCompleted)[0], live.recorded(LockReleased)[0]
-    assert (acquired.seq, acquired.switch) == (requested.seq + 1, requested.seq)
-    assert (released.seq, released.switch) == (completed.seq + 1, requested.seq)
-
-
-def test_a_reader_of_the_status_sees_each_stage_once_and_progress_never_falls(workspace):
+def test_an_exit_with_43_and_a_request_on_disk_is_a_switch_whose_stages_a_reader_sees_in_order(workspace):
     live = workspace(good=None, other={"start_delay_s": 0.3})
     live.serve("good")
     with StatusReader(live) as reader:
         live.request("other", "good")
         live.leave(43)
-        live.until_over()
+        assert live.until_over().serving == "other"
+        live.shown("complete")
+    assert not ended_files(live)
+    assert [event.cause for event in live.of(ProcessExited)] == [ExitCause.SWITCH]
+    assert not live.of(ProcessStopAsked)
+    assert live.of(SwitchRequested)[0].origin is Origin.FILE
+    assert live.ask("/stand_in/environ")["cwd"] == str(live.comfyui("other"))
     stages = list(dict.fromkeys(document["state"] for document in reader.seen))
     order = ["preparing", "syncing", "starting", "validating", "complete"]
     assert stages == [stage for stage in order if stage in stages]
@@ -86,14 +47,27 @@ def test_a_reader_of_the_status_sees_each_stage_once_and_progress_never_falls(wo
     assert all(document["target_env"] == "other" for document in reader.seen)
 
 
-def test_a_switch_to_what_serves_already_is_told_so_and_changes_nothing(workspace):
-    live = workspace(good=None)
+def test_a_switch_by_command_stops_the_old_one_before_it_starts_the_target_and_says_so(workspace):
+    live = workspace(good=None, other=None)
     live.serve("good")
-    done = live.cli("switch", "good")
+    done = live.cli("switch", "other", "--wait")
     assert done.returncode == 0
-    assert "serves already" in done.stdout
-    assert not live.of(SwitchRequested)
-    assert not live.of(ProcessSignalled)
+    assert "other serves" in done.stdout
+    first, second = live.of(ProcessSpawned)
+    assert not is_alive(first.identity)
+    assert is_alive(second.identity)
+    assert live.of(ProcessStopAsked)[0].why == "room for other"
+    assert live.of(ProcessExited)[0].cause is ExitCause.STOPPED
+    assert [event.environment for event in live.of(GenerationRecorded)] == ["good", "other"]
+    live.shown("complete")
+    assert not ended_files(live)
+    names = live.names()
+    gone, second_start = names.index("process.exited"), len(names) - 1 - names[::-1].index("process.intended")
+    assert gone < second_start
+    requested, acquired = live.recorded(SwitchRequested)[0], live.recorded(LockAcquired)[0]
+    completed, released = live.recorded(SwitchCompleted)[0], live.recorded(LockReleased)[0]
+    assert (acquired.seq, acquired.switch) == (requested.seq + 1, requested.seq)
+    assert (released.seq, released.switch) == (completed.seq + 1, requested.seq)
 
 
 def test_with_no_orchestrator_alive_a_switch_starts_one_that_goes_on_with_the_arguments_of_the_last(workspace):
@@ -108,11 +82,12 @@ def test_with_no_orchestrator_alive_a_switch_starts_one_that_goes_on_with_the_ar
     assert len(live.starts("good")) == 1
 
 
-def test_there_and_back_again_needs_no_new_generation(workspace):
+def test_there_and_back_again_needs_no_new_generation_and_once_more_changes_nothing(workspace):
     live = workspace(good=None, other=None)
     live.serve("good")
-    live.cli("switch", "other", "--wait")
-    done = live.cli("switch", "good", "--wait")
-    assert done.returncode == 0
+    live.switch("other")
+    assert live.switch("good").serving == "good"
     assert [event.environment for event in live.of(GenerationRecorded)] == ["good", "other"]
-    assert live.state().serving == "good"
+    done = live.cli("switch", "good")
+    assert (done.returncode, "serves already" in done.stdout) == (0, True)
+    assert len(live.of(SwitchRequested)) == 2

@@ -9,7 +9,7 @@ import attrs
 from journal.events import AbortRequested, Origin, ShutdownRequested
 from orchestrator.config import Config
 from orchestrator.world import AskKind
-from tests.helpers.invariants import must
+from tests.helpers.invariants import BrokenInvariantError, must
 from tests.helpers.simulated_comfyui import (
     AS_THE_REAL_ONE,
     DEAF,
@@ -208,6 +208,10 @@ def come_to_rest(world: SimulatedWorld) -> None:
     world.run_to_rest()
     world.check_replay()
     must(world.state.lock is None, "at rest, but locked")
+    left = world.machine.foreign_lock
+    if world.orchestrator is not None and left is not None and left.boot_id == world.machine.boot_id:
+        message = f"a page's lock is left: {left}"
+        raise BrokenInvariantError(message)
 
 
 __all__ = ["AbortRequested", "Chaos", "come_to_rest", "random_script", "random_work", "random_world", "run_history"]

@@ -1,5 +1,7 @@
 """A workspace of stand-ins with a real orchestrator, as a user has it: started, asked and looked at by its commands."""
 
+import contextlib
+import io
 import json
 import os
 import signal
@@ -12,14 +14,17 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, TypeVar
 
+from comfygit_journal.cli import main as replay_main
 from comfyui_stand_in.environment import free_port
 from comfyui_stand_in.install import give_orders, install, make_python
-from journal.codec import Recorded
+from journal.codec import Recorded, own_actor
 from journal.errors import JournalMissing
 from journal.events import Event
 from journal.identity import is_alive
 from journal.store import Journal
-from orchestrator.asking import follow_state
+from orchestrator.asking import ask_switch, follow_state
+from orchestrator.ledger import Ledger
+from orchestrator.workspace import open_workspace
 from projections.evolve import fold
 from projections.state import WorkspaceState
 from tests.helpers.waiting import until
@@ -129,6 +134,13 @@ class LiveWorkspace:
         message = f"not within {timeout_s} s\n{self.names()[-12:]}\n{self.log()[-3000:]}"
         raise AssertionError(message)
 
+    def switch(self, target: str) -> WorkspaceState:
+        """What `switch TARGET --wait` does, without a process of its own: the state once that switch has ended."""
+        with Ledger.open(open_workspace(self.root), own_actor("cli")) as ledger:
+            answer = ask_switch(ledger, target)
+        assert answer.refused is None
+        return self.until(lambda state: state.switches[-1:] != () and state.switches[-1].switch == answer.switch)
+
     def until_over(self, count: int = 1) -> WorkspaceState:
         """The state once that many switches have ended."""
         return self.until(lambda state: len(state.switches) >= count and state.lock is None)
@@ -187,9 +199,11 @@ class LiveWorkspace:
         """Whether every file says what the journal says."""
         if not (self.metadata / "journal.db").exists():
             return True
-        done = self.cli("replay", tool="journal")
-        assert "all views agree" in done.stdout, done.stdout + done.stderr
-        return done.returncode == 0
+        said = io.StringIO()  # the command in this process: starting one for each test would take longer than the rest
+        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+            status = replay_main(["replay", "--workspace", str(self.root)])
+        assert "all views agree" in said.getvalue(), said.getvalue()
+        return status == 0
 
     def close(self) -> None:
         for process in self.orchestrators:

@@ -158,7 +158,7 @@ class SimulatedMachine:
         )
         self.files[name] = File(item, self.now_ns + seconds(takes_s))
         self.schedule(self.now_ns)
-        self.schedule(self.now_ns + seconds(takes_s))
+        self.schedule(self.now_ns + seconds(takes_s), wakes=False)
         return item
 
     def inbox(self) -> tuple[InboxItem, ...]:

@@ -20,7 +20,7 @@ from journal.events import (
     SupervisionParked,
 )
 from projections.evolve_supervision import inbox_key
-from projections.state import INBOX_KEYS_KEPT, STARTS_KEPT, Control, Goal, JobKind, Verdict
+from projections.state import INBOX_KEYS_KEPT, REQUEST_FILE, STARTS_KEPT, Control, Goal, JobKind, Verdict
 from projections.switching import IllegalEventError, Stage
 from tests.helpers.histories import (
     ME,
@@ -345,3 +345,11 @@ def test_a_rejected_file_is_known_again_as_well():
     history.add(FileRejected(name=".cmd", sha256="f" * 64, mtime_ns=5, inode=6, why="not JSON", content_base64=""))
 
     assert history.state.inbox_keys == (f".cmd:{'f' * 32}:5:6",)
+    assert history.state.refused_at is None
+
+
+def test_a_request_that_was_rejected_came_to_nothing():
+    history = History().begun().after(2)
+    history.add(FileRejected(name=REQUEST_FILE, sha256="", mtime_ns=5, inode=6, why="not JSON", content_base64=""))
+
+    assert history.state.refused_at == history.now

@@ -279,7 +279,7 @@ def test_a_refusal_to_a_command_line_is_no_status():
     history = History().serving("a")
     history.add(refused(RefusalReason.UNKNOWN, Origin.CLI))
 
-    assert history.state.outcome is None
+    assert (history.state.outcome, history.state.refused_at) == (None, None)
 
 
 def test_a_refusal_leaves_the_status_of_an_open_switch_alone():

@@ -463,6 +463,7 @@ def test_a_43_that_follows_a_refused_request_starts_the_same_again():
     world.write_request("nowhere", "a")
     world.at(2, lambda: world.machine.alive()[0].end(world.machine.now_ns, 43))
     world.run(2)
+    assert world.machine.foreign_lock is None
     world.run_until(lambda w: w.state.serving == "a" and len(starts(w)) == 2)
 
     assert world.events(ProcessExited)[0].cause is ExitCause.SWITCH

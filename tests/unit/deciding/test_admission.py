@@ -103,7 +103,6 @@ def test_an_environment_that_is_none_is_refused_before_anything_else():
     assert (refused.why, refused.message) == (RefusalReason.UNKNOWN, "it holds a path separator")
 
 
-@pytest.mark.scenario("B-27")
 def test_a_name_of_any_length_is_journaled_in_part():
     assert len(refusal(History().serving("a"), attrs.evolve(ASK, target="x" * 300, problem="too long")).target) == 255
 

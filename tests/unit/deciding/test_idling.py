@@ -320,6 +320,14 @@ def test_eight_starts_within_a_minute_are_the_most():
     assert only(act, SupervisionParked).why == "7 starts within a minute that nobody had asked for"
 
 
+def test_too_many_of_them_go_back_once_before_it_parks():
+    history = with_another(restarts(ended(42, ExitCause.RESTART), STARTS_KEPT))
+
+    requested = only(acted(history), SwitchRequested)
+
+    assert (requested.kind, requested.reason) == (SwitchKind.RECOVER, "it did not stay up")
+
+
 def test_a_minute_after_the_first_of_them_another_one_is_free():
     history = restarts(ended(42, ExitCause.RESTART), STARTS_KEPT)
     first = history.state.starts[0]

@@ -8,6 +8,7 @@ from journal.events import (
     AbortRequested,
     ExitCause,
     FileIngested,
+    FileRejected,
     HealthFailed,
     Ladder,
     LockBroken,
@@ -203,7 +204,7 @@ def test_a_file_that_makes_no_sense_is_kept_in_the_journal_and_removed():
 def test_a_file_that_is_still_being_written_waits():
     history = History().serving("a")
 
-    assert not isinstance(decided(history, seen(history, inbox=(item(AskKind.UNFINISHED),))), Act)
+    assert waits_s(decided(history, seen(history, inbox=(item(AskKind.UNFINISHED),))), history) == 0.05
 
 
 @pytest.mark.scenario("B-33")
@@ -246,6 +247,50 @@ def test_a_young_foreign_lock_is_looked_at_again_when_it_is_old():
     lock = ForeignLock(stamp(history.now_s - 299))
 
     assert waits_s(decided(history, seen(history, foreign_lock=lock)), history) == 1
+
+
+def refused_by_file(history: History) -> History:
+    refused = SwitchRefused(target="x", source="a", origin=Origin.FILE, why=RefusalReason.UNKNOWN, message="no")
+    history.add(refused)
+    return history
+
+
+@pytest.mark.parametrize("rejected", [False, True], ids=["refused", "not understood"])
+def test_the_lock_of_a_request_that_came_to_nothing_goes_with_it(rejected):
+    history = History().serving("a")
+    lock = ForeignLock(stamp(history.now_s - 2))
+    if rejected:
+        history.add(
+            FileRejected(name=".switch_request.json", sha256="", mtime_ns=0, inode=0, why="", content_base64="")
+        )
+    else:
+        refused_by_file(history)
+
+    act = acted(history.after(0.1), seen(history, foreign_lock=lock))
+
+    assert act.effect == TakeForeignLock()
+    assert only(act, LockBroken).why == "refused"
+
+
+def test_the_lock_of_the_next_request_is_not_the_refused_ones():
+    history = refused_by_file(History().serving("a")).after(1)
+
+    assert not isinstance(decided(history, seen(history, foreign_lock=ForeignLock(stamp(history.now_s - 0.5)))), Act)
+
+
+def test_a_lock_waits_for_the_request_that_is_being_written():
+    history = refused_by_file(History().serving("a")).after(1)
+    world = seen(history, foreign_lock=ForeignLock(stamp(history.now_s - 2)), inbox=(item(AskKind.UNFINISHED),))
+
+    assert not isinstance(decided(history, world), Act)
+
+
+def test_a_command_that_was_refused_because_of_a_lock_does_not_break_it():
+    history = History().serving("a")
+    lock = ForeignLock(stamp(history.now_s - 2))
+    history.add(SwitchRefused(target="b", source="a", origin=Origin.CLI, why=RefusalReason.LOCKED, message="no"))
+
+    assert not isinstance(decided(history, seen(history, foreign_lock=lock)), Act)
 
 
 def test_a_lock_of_ours_never_ages():
