@@ -130,12 +130,13 @@ def user_arguments(argv: Sequence[str]) -> list[str]:
     return [argument for argument in following if argument != "--enable-manager"]
 
 
-def full_arguments(config: Config, arguments: Sequence[str]) -> tuple[str, ...]:
+def full_arguments(config: Config, arguments: Sequence[str], *, bare: bool = False) -> tuple[str, ...]:
     """What ComfyUI is started with: configured endpoint, `extra_args`, `arguments`. The last one wins: the user's.
 
-    The endpoint is only there where it differs from ComfyUI's own default and nothing after it names one.
+    The endpoint is only there where it differs from ComfyUI's own default and nothing after it names one. `bare`: without
+    `extra_args`.
     """
-    own = (*config.extra_args, *arguments)
+    own = tuple(arguments) if bare else (*config.extra_args, *arguments)
     given = _parse(own)
     default: list[str] = []
     if config.default_port != COMFYUI_PORT and given.port is None:

@@ -9,7 +9,8 @@ from journal.events import Origin, Role
 from journal.identity import Identity, identify, is_alive
 from journal.masking import mask
 from orchestrator.config import Config
-from orchestrator.endpoint import Endpoint, endpoint_of, full_arguments
+from orchestrator.deciding.situation import endpoint_for
+from orchestrator.endpoint import Endpoint
 from orchestrator.environments import backend_for
 from orchestrator.inbox import Inbox
 from orchestrator.log_tail import tail
@@ -82,7 +83,7 @@ class Observer:
     def look(self, state: WorkspaceState, config: Config, now: Stamp) -> World:
         """The facts for one decision on `state`."""
         inbox = tuple(self._resolved(item, state) for item in self._inbox.look(now))
-        endpoint = endpoint_of(full_arguments(config, state.arguments), config.default_host, config.default_port)
+        endpoint = endpoint_for(state, config)
         processes = {p.spawn: self._process(p, state.journal_id) for p in state.processes.values()}
         free = all(facts.presence is Presence.GONE and not facts.left_behind for facts in processes.values())
         next_start = state.environment if free and state.job is None else ""

@@ -15,7 +15,7 @@ from orchestrator import __version__
 from orchestrator.asking import read_state
 from orchestrator.config import Config
 from orchestrator.control import ControlServer, ControlUnavailable
-from orchestrator.endpoint import endpoint_of, full_arguments
+from orchestrator.deciding.situation import endpoint_for
 from orchestrator.foreground import OutputFollower
 from orchestrator.inbox import Inbox
 from orchestrator.ledger import Ledger
@@ -30,6 +30,7 @@ from orchestrator.starting import StartOptions, first_events
 from orchestrator.switch_log import LogEntry
 from orchestrator.workers import Workers, environ_for_comfyui
 from orchestrator.workspace import Workspace, WorkspaceError, read_config
+from orchestrator.world import AskKind
 from projections.state import WorkspaceState
 
 _LOG = logging.getLogger(__name__)
@@ -52,10 +53,7 @@ def run_orchestrator(workspace: Workspace, options: RunOptions) -> int:
 
     Raises WorkspaceError for an environment that is none and AlreadyRunning, before anything was changed; JournalError.
     """
-    environment = options.start.environment
-    problem = workspace.environment_problem(environment) if environment else ""
-    if problem:
-        raise WorkspaceError(problem, f"there are: {', '.join(workspace.environment_names()) or 'none yet'}")
+    options = attrs.evolve(options, start=_start_as_meant(workspace, options.start))
     try:
         singleton = Singleton.acquire(workspace.metadata / SINGLETON)
     except AlreadyRunning as error:
@@ -65,6 +63,21 @@ def run_orchestrator(workspace: Workspace, options: RunOptions) -> int:
             return asyncio.run(_supervise(ledger, options))
     finally:
         singleton.release()
+
+
+def _start_as_meant(workspace: Workspace, start: StartOptions) -> StartOptions:
+    """`start`, unless its environment is none. Where a page has asked for that, it is refused, and what asked serves on.
+
+    Raises WorkspaceError for such an environment that no request on disk stands behind.
+    """
+    problem = workspace.environment_problem(start.environment) if start.environment else ""
+    if not problem:
+        return start
+    now = clock.read()
+    asked = next((item for item in Inbox(workspace.metadata, now).look(now) if item.kind is AskKind.SWITCH), None)
+    if asked is None:
+        raise WorkspaceError(problem, f"there are: {', '.join(workspace.environment_names()) or 'none yet'}")
+    return attrs.evolve(start, environment="" if workspace.environment_problem(asked.source) else asked.source)
 
 
 def _named(workspace: Workspace) -> str:
@@ -135,9 +148,7 @@ class Hooks:
 
     def comfyui_port(self) -> int:
         """Where ComfyUI listens, or would."""
-        config = self._supervisor.config
-        arguments = full_arguments(config, self.state().arguments)
-        return endpoint_of(arguments, config.default_host, config.default_port).port
+        return endpoint_for(self.state(), self._supervisor.config).port
 
     def uptime_s(self) -> float | None:
         """Seconds since the main process was started; None without one."""

@@ -9,7 +9,7 @@ from journal.identity import Identity
 from orchestrator.config import Config
 from orchestrator.deciding.admission import admit
 from orchestrator.world import SwitchAsk
-from projections.state import WorkspaceState
+from projections.state import Goal, WorkspaceState
 
 
 @attrs.frozen
@@ -39,6 +39,6 @@ def first_events(
     busy = state.job is not None or bool(state.processes)
     if busy and options.environment and options.environment != (state.job.wanted if state.job else state.environment):
         ask = SwitchAsk(target=options.environment, origin=Origin.CLI)
-        stopped = attrs.evolve(state, orchestrator=None)
-        events.extend(admit(stopped, ask, None, now, config, after=len(events)))
+        serving = attrs.evolve(state, goal=Goal.SERVE)
+        events.extend(admit(serving, ask, None, now, config, after=len(events)))
     return tuple(events)

@@ -127,7 +127,9 @@ def _one_rung_down(stopping: Stopping) -> Stopping:
 
 def _stop_asked(state: WorkspaceState, event: ProcessStopAsked, recorded: Recorded) -> WorkspaceState:
     process = _known(state, event.spawn, recorded)
-    stopping = Stopping(why=event.why, ladder=event.ladder, asked=recorded.at, rung=-1, at=recorded.at)
+    # On a faster ladder the first signal is not sent again.
+    rung = -1 if process.stopping is None else min(0, process.stopping.rung)
+    stopping = Stopping(why=event.why, ladder=event.ladder, asked=recorded.at, rung=rung, at=recorded.at)
     return _put(state, replaced(process, stopping=stopping))
 
 

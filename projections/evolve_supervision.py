@@ -15,6 +15,7 @@ from journal.events import (
     RestartRequested,
     ShutdownRequested,
     StartFailed,
+    StartKind,
     StartPlanned,
     StartupCaptured,
     SupervisionCalm,
@@ -72,7 +73,7 @@ def _goal_of_start(state: WorkspaceState, event: OrchestratorStarted) -> Goal:
 
 def _forgiven(state: WorkspaceState) -> WorkspaceState:
     """Somebody asked for something: what went wrong before no longer counts."""
-    return replaced(state, parked=None, trouble=None, crashes=0, starts=(), recovered=False)
+    return replaced(state, parked=None, trouble=None, crashes=0, starts=(), recovered=False, bare_spent=False)
 
 
 def _stopped(state: WorkspaceState, event: OrchestratorStopped, recorded: Recorded) -> WorkspaceState:
@@ -143,7 +144,10 @@ def _start_planned(state: WorkspaceState, event: StartPlanned, recorded: Recorde
         attempt=event.attempt,
     )
     starts = state.starts if event.asked else (*state.starts, recorded.at)[-STARTS_KEPT:]
-    return replaced(state, job=job, environment=event.environment, starts=starts, restart_asked=None)
+    bare_spent = state.bare_spent or event.kind is StartKind.BARE
+    return replaced(
+        state, job=job, environment=event.environment, starts=starts, restart_asked=None, bare_spent=bare_spent
+    )
 
 
 def _start_failed(state: WorkspaceState, event: StartFailed, recorded: Recorded) -> WorkspaceState:
@@ -160,7 +164,7 @@ def _parked(state: WorkspaceState, event: SupervisionParked, recorded: Recorded)
 
 
 def _calm(state: WorkspaceState, _event: SupervisionCalm, _: Recorded) -> WorkspaceState:
-    return replaced(state, crashes=0, starts=(), recovered=False)
+    return replaced(state, crashes=0, starts=(), recovered=False, bare_spent=False)
 
 
 def _ingested(state: WorkspaceState, event: FileIngested, _: Recorded) -> WorkspaceState:

@@ -69,6 +69,7 @@ def _requested(state: WorkspaceState, event: SwitchRequested, recorded: Recorded
         crashes=state.crashes if recovering else 0,
         starts=state.starts if recovering else (),
         recovered=recovering,
+        bare_spent=False,
     )
 
 

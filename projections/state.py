@@ -34,11 +34,12 @@ class Goal(StrEnum):
 
 
 class JobKind(StrEnum):
-    """The first three are plain starts, the others switches: they hold the lock."""
+    """The first four are plain starts, the others switches: they hold the lock."""
 
     START = "start"
     RESTART = "restart"
     RETRY = "retry"
+    BARE = "bare"
     SWITCH = "switch"
     ROLLBACK = "rollback"
     RECOVER = "recover"
@@ -157,7 +158,7 @@ class Job:
         """What the outside calls its stage."""
         if self.rolling_back:
             return "rolling_back"
-        return "recovering" if self.kind is JobKind.RETRY else PUBLIC_STAGE[self.stage]
+        return "recovering" if self.kind in {JobKind.RETRY, JobKind.BARE} else PUBLIC_STAGE[self.stage]
 
     @property
     def is_given_up(self) -> bool:
@@ -231,7 +232,8 @@ class WorkspaceState:
 
     `main` is the spawn that owns the real port, or is on its way to. `settled` maps an environment to the content with which
     it last ended well after being healthy; `dirty` names those whose sync began and did not end well. `recovered`: the one
-    automatic way back is spent until somebody asks for something. `refused_at`: when a request by file last came to nothing.
+    automatic way back is spent until somebody asks for something; `bare_spent`: so is the
+    last try without `extra_args`. `refused_at`: when a request by file last came to nothing.
     """
 
     seq: int = 0
@@ -256,6 +258,7 @@ class WorkspaceState:
     crashes: int = 0
     starts: tuple[Stamp, ...] = ()
     recovered: bool = False
+    bare_spent: bool = False
     parked: Parked | None = None
     restart_asked: int | None = None
     refused_at: Stamp | None = None

@@ -55,7 +55,7 @@ def writing_order(state: WorkspaceState) -> tuple[str, ...]:
 
 def status_document(state: WorkspaceState) -> dict[str, Any] | None:
     """What `.switch_status.json` says and the control server answers; None when there is nothing to say (idle)."""
-    if state.job is not None and (state.job.is_switch or state.job.kind is JobKind.RETRY):
+    if state.job is not None and (state.job.is_switch or state.job.kind in {JobKind.RETRY, JobKind.BARE}):
         return _open_status(state.job)
     return None if state.outcome is None else _outcome_status(state.outcome)
 

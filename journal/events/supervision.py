@@ -7,11 +7,12 @@ from journal.identity import Identity
 
 
 class StartKind(StrEnum):
-    """Why a plain start (no switch) happens."""
+    """Why a plain start (no switch) happens. `BARE`: the last try before we park, without `extra_args`."""
 
     START = "start"
     RESTART = "restart"
     RETRY = "retry"
+    BARE = "bare"
 
 
 @event("journal.created")

@@ -27,7 +27,6 @@ class Origin(StrEnum):
 class RefusalReason(StrEnum):
     """Why a switch was not begun."""
 
-    BAD_NAME = "bad_name"
     UNKNOWN = "unknown_environment"
     ALREADY_SERVING = "already_serving"
     LOCKED = "locked"
@@ -78,7 +77,7 @@ class LockReleased(Event):
 
 @event("lock.broken")
 class LockBroken(Event):
-    """A foreign lock file without a switch was taken away because it was `age_ns` old."""
+    """A foreign lock file without a switch was taken away: `foreign_stale`, or its request was `refused`."""
 
     why: str
     age_ns: int

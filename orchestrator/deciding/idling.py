@@ -202,10 +202,19 @@ def _recover(situation: Situation, *before: GenerationDisproved) -> Decision | N
 
 
 def _give_up(situation: Situation, why: str) -> Decision:
-    """The way back, or the park. Another environment would find the port taken just the same."""
+    """The way back; else one try without `extra_args`; else the park. A taken port would stand in the way of both."""
     trouble = situation.state.trouble
-    goes_back = trouble is None or trouble.reason != "port"
-    return (_recover(situation) if goes_back else None) or _park(situation, why)
+    if trouble is not None and trouble.reason == "port":
+        return _park(situation, why)
+    return _recover(situation) or _bare(situation) or _park(situation, why)
+
+
+def _bare(situation: Situation) -> Decision | None:
+    """The last try. After a crash its sync is never skipped."""
+    state = situation.state
+    if state.bare_spent or not situation.config.extra_args or situation.starts_are_spent:
+        return None
+    return _plan(situation, StartKind.BARE, asked=False, attempt=state.crashes)
 
 
 def _park(situation: Situation, why: str) -> Decision:

@@ -12,13 +12,24 @@ from orchestrator.config import Config
 from orchestrator.endpoint import Endpoint, endpoint_of, full_arguments
 from orchestrator.world import ChildFacts, EnvironmentFacts, World
 from projections.evolve import evolve
-from projections.state import STARTS_KEPT, Process, WorkspaceState
+from projections.state import STARTS_KEPT, JobKind, Process, WorkspaceState
 
 LOOK_NS: Final = 50 * MS
 """When to look again for something that tells nobody that it has changed."""
 
 BREAKER_WINDOW_NS: Final = 60 * S
 """In this time at most STARTS_KEPT starts are made that nobody asked for."""
+
+
+def arguments_of(state: WorkspaceState, config: Config) -> tuple[str, ...]:
+    """ComfyUI's arguments as they would be passed now: the last try before the park does without `extra_args`."""
+    bare = state.job is not None and state.job.kind is JobKind.BARE
+    return full_arguments(config, state.arguments, bare=bare)
+
+
+def endpoint_for(state: WorkspaceState, config: Config) -> Endpoint:
+    """Where ComfyUI would listen with those."""
+    return endpoint_of(arguments_of(state, config), config.default_host, config.default_port)
 
 
 @attrs.frozen
@@ -58,12 +69,12 @@ class Situation:
     @property
     def arguments(self) -> tuple[str, ...]:
         """ComfyUI's arguments as they would be passed now."""
-        return full_arguments(self.config, self.state.arguments)
+        return arguments_of(self.state, self.config)
 
     @property
     def endpoint(self) -> Endpoint:
         """Where ComfyUI will listen."""
-        return endpoint_of(self.arguments, self.config.default_host, self.config.default_port)
+        return endpoint_for(self.state, self.config)
 
     @property
     def starts_are_spent(self) -> bool:

@@ -28,8 +28,12 @@ def stop(situation: Situation, process: Process, why: str, ladder: Ladder | None
         return situation.look_again()
     wanted = ladder or (Ladder.PLANNED if process.confirmed or process.role is Role.SOURCE else Ladder.DRAINED)
     stopping = process.stopping
-    if stopping is None or (wanted is Ladder.URGENT and stopping.ladder is not Ladder.URGENT):
-        return _signal(situation, process, 0, wanted, ProcessStopAsked(spawn=process.spawn, why=why, ladder=wanted))
+    asked = ProcessStopAsked(spawn=process.spawn, why=why, ladder=wanted)
+    if stopping is None:
+        return _signal(situation, process, 0, wanted, asked)
+    if wanted is Ladder.URGENT and stopping.ladder is not Ladder.URGENT:
+        # A second SIGINT would kill ComfyUI in the middle of its clean-up: the first one counts.
+        return situation.act(asked) if stopping.rung >= 0 else _signal(situation, process, 0, wanted, asked)
     asked_for_ns = elapsed_ns(stopping.asked, situation.now)
     since_last_ns = elapsed_ns(stopping.at, situation.now)
     rung = due_rung(

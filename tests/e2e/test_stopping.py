@@ -106,7 +106,7 @@ def test_a_signal_to_us_in_the_middle_of_a_planned_stop_takes_the_fast_ladder_fr
     assert process.wait(10) == 0
     assert [event.ladder for event in live.of(ProcessStopAsked)] == [Ladder.PLANNED, Ladder.URGENT]
     asked = live.recorded(ShutdownRequested)[0]
-    check_rungs(rungs(live, asked), [("SIGINT", False, 0), ("SIGTERM", True, 1.5), ("SIGKILL", True, 2.2)])
+    check_rungs(rungs(live, asked), [("SIGTERM", True, 1.5), ("SIGKILL", True, 2.2)])
     assert not left_of(live, "stubborn")
 
 

@@ -53,6 +53,21 @@ def test_one_that_is_gone_when_a_page_asks_for_it_is_refused_and_the_old_one_sta
 
 
 @pytest.mark.scenario("B-35")
+def test_one_that_is_gone_when_an_unsupervised_page_starts_us_for_it_leaves_the_source_to_be_started_again(
+    workspace, by_hand
+):
+    live = workspace(good=None)
+    source = by_hand(live, "good")
+    live.request("gone", "good")
+    live.start("gone")
+    assert "no environment 'gone'" in live.shown("rolled_back")["error"]
+    live.leave(43)
+    assert source.wait(5) == 43
+    live.until(lambda state: state.serving == "good")
+    assert not live.of(SwitchRequested)
+
+
+@pytest.mark.scenario("B-35")
 def test_one_that_is_gone_cannot_be_run_and_that_is_said_at_once(workspace):
     live = workspace(good=None, gone=None)
     vanish(live, "gone")

@@ -13,6 +13,7 @@ from typing import Any
 import aiohttp
 import psutil
 import pytest
+
 from comfyui_stand_in.environment import DEADLINE_S, StandInEnvironment, until
 from comfyui_stand_in.install import give_orders
 from comfyui_stand_in.misbehaviour import KEYS, MisbehaviourError

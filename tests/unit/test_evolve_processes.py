@@ -152,14 +152,14 @@ def test_a_process_that_is_asked_to_stop_no_longer_serves():
     assert (stopping.rung, stopping.at, stopping.asked) == (0, history.now, history.records[-2].at)
 
 
-def test_asking_again_more_urgently_begins_the_ladder_anew():
+def test_asking_again_more_urgently_begins_another_ladder_above_its_first_rung():
     history = History().serving("a")
     spawn = history.state.main
     history.add(asked_to_stop(spawn), signalled(spawn, 0))
     history.after(1).add(asked_to_stop(spawn, Ladder.URGENT))
 
     stopping = history.state.main_process.stopping
-    assert (stopping.ladder, stopping.rung, stopping.asked) == (Ladder.URGENT, -1, history.now)
+    assert (stopping.ladder, stopping.rung, stopping.asked) == (Ladder.URGENT, 0, history.now)
 
 
 def test_nobody_is_signalled_who_was_not_asked_to_stop():

@@ -118,7 +118,9 @@ def test_a_shutdown_outlives_the_orchestrator_that_was_asked():
 @pytest.mark.parametrize(("manual", "goal"), [(False, Goal.STOP), (True, Goal.SERVE)])
 def test_so_does_one_that_was_carried_out_but_for_the_exit(manual, goal):
     history = History().serving("a")
-    history.add(SHUTDOWN, exited(history.state.main, 0, ExitCause.STOPPED), STOPPED, orchestrator_started(manual=manual))
+    history.add(
+        SHUTDOWN, exited(history.state.main, 0, ExitCause.STOPPED), STOPPED, orchestrator_started(manual=manual)
+    )
 
     assert history.state.goal is goal
 

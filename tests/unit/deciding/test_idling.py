@@ -29,6 +29,7 @@ from journal.events import (
 from orchestrator.actions import End
 from orchestrator.config import Config
 from orchestrator.deciding.idling import retry_delay_ns
+from orchestrator.deciding.situation import Situation
 from orchestrator.world import AskKind, InboxItem
 from projections.state import STARTS_KEPT, JobKind
 from projections.switching import Stage
@@ -462,3 +463,30 @@ def test_a_source_that_was_already_asked_to_stop_is_stopped():
     history.add(ProcessStopAsked(spawn=spawn, why="", ladder=Ladder.PLANNED))
 
     assert names_of(acted(history)) == ["process.signalled"]
+
+
+@pytest.mark.scenario("OL-06")
+def test_with_no_way_back_the_last_try_is_without_extra_args_and_is_made_once():
+    config = Config(crash_retry_max=0, extra_args=("--fast",))
+    history = ended(7, ExitCause.CRASH)
+
+    act = acted(history, config=config)
+    start = only(act, StartPlanned)
+    assert (start.kind, start.asked) == (StartKind.BARE, False)
+    history.add(start)
+    assert history.state.job.kind is JobKind.BARE
+    assert "--fast" not in Situation(history.state, seen(history), history.now, config).arguments
+
+    history.add(StartFailed(environment="a", reason="exited", error="exit code 7"))
+    assert names_of(acted(history, config=config)) == ["supervision.parked"]
+
+
+def test_somebody_who_asks_gets_the_extra_args_again():
+    config = Config(crash_retry_max=0, extra_args=("--fast",))
+    history = ended(7, ExitCause.CRASH)
+    history.add(only(acted(history, config=config), StartPlanned))
+    history.add(StartFailed(environment="a", reason="exited", error="exit code 7"), RESTART)
+
+    assert not history.state.bare_spent
+    history.add(only(acted(history, config=config), StartPlanned))
+    assert "--fast" in Situation(history.state, seen(history), history.now, config).arguments

@@ -108,7 +108,8 @@ def test_a_source_gets_the_patient_ladder_though_it_was_never_confirmed():
     assert only(stop(situation, history.state.source_process, "room"), ProcessStopAsked).ladder is Ladder.PLANNED
 
 
-def test_urgency_begins_the_ladder_anew():
+def test_urgency_begins_the_fast_ladder_but_sends_no_second_sigint():
+    """A second one would kill ComfyUI in the middle of cleaning up after the first."""
     history = History().serving("a")
     history.add(PATIENT)
     done(history, acted(history))
@@ -117,8 +118,9 @@ def test_urgency_begins_the_ladder_anew():
     act = acted(history)
 
     assert only(act, ProcessStopAsked).ladder is Ladder.URGENT
-    assert only(act, ProcessSignalled).signal == "SIGINT"
+    assert ProcessSignalled not in {type(event) for event in events_of(act)}
     assert waits_s(decided(done(history, act)), history) == 1.5
+    assert only(acted(history.after(1.5)), ProcessSignalled).signal == "SIGTERM"
 
 
 def test_a_stop_says_what_it_is_about_to_do_before_it_does_it():
