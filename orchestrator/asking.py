@@ -27,10 +27,10 @@ from journal.identity import Identity, is_alive, own_identity
 from journal.store import Journal
 from orchestrator.config import Config
 from orchestrator.deciding.admission import admit
-from orchestrator.detach import spawn_detached
 from orchestrator.errors import OrchestratorError
 from orchestrator.ledger import Ledger
 from orchestrator.observing import foreign_lock
+from orchestrator.processes.detach import spawn_detached
 from orchestrator.workspace import read_config
 from orchestrator.world import SwitchAsk
 from projections.evolve import fold

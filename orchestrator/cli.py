@@ -251,7 +251,7 @@ def _comfyui_arguments(context: click.Context, default: tuple[str, ...] | None) 
 @contextmanager
 def _logging(file: Path | None) -> Iterator[None]:
     """Log to stderr, and to `file` too; when detached, stderr is that file."""
-    from orchestrator.output_file import open_appending
+    from orchestrator.processes.output_file import open_appending
 
     handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
     if file is not None:

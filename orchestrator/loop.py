@@ -15,12 +15,12 @@ from orchestrator.actions import Act, Took, Wait
 from orchestrator.config import Config
 from orchestrator.decide import plan
 from orchestrator.doorbell import Doorbell
+from orchestrator.environments.workers import Workers
 from orchestrator.ledger import Ledger
-from orchestrator.log_rotation import rotate_when_large
+from orchestrator.logs.rotation import rotate_when_large
 from orchestrator.observing import Observer
 from orchestrator.performing import Performer
-from orchestrator.processes import Children
-from orchestrator.workers import Workers
+from orchestrator.processes.children import Children
 from orchestrator.workspace import read_config
 from projections.views import LOCK
 

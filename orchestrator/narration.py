@@ -32,7 +32,7 @@ from journal.events import (
     SyncStarted,
 )
 from orchestrator.ledger import Ledger
-from orchestrator.switch_log import LogEntry, OutputMirror, SwitchLog
+from orchestrator.logs.switch_log import LogEntry, OutputMirror, SwitchLog
 from orchestrator.workspace import Workspace
 from projections.evolve_processes import describe_exit
 

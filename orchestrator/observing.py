@@ -11,12 +11,12 @@ from journal.masking import mask
 from orchestrator.config import Config
 from orchestrator.deciding.situation import endpoint_for
 from orchestrator.endpoint import Endpoint
-from orchestrator.environments import backend_for
+from orchestrator.environments.backends import backend_for
+from orchestrator.environments.workers import Workers
 from orchestrator.inbox import Inbox
-from orchestrator.log_tail import tail
-from orchestrator.ports import can_bind, port_holders
-from orchestrator.processes import Children, find_spawned
-from orchestrator.workers import Workers
+from orchestrator.logs.tail import tail
+from orchestrator.network.ports import can_bind, port_holders
+from orchestrator.processes.children import Children, find_spawned
 from orchestrator.workspace import Workspace
 from orchestrator.world import (
     ChildFacts,

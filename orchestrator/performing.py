@@ -22,14 +22,14 @@ from orchestrator.actions import (
     TakeFile,
     TakeForeignLock,
 )
+from orchestrator.environments.workers import Workers
 from orchestrator.errors import OrchestratorError
-from orchestrator.health import Prober
 from orchestrator.inbox import Inbox
 from orchestrator.ledger import Ledger
+from orchestrator.network.health import Prober
+from orchestrator.network.ports import owns_listener, port_holders
 from orchestrator.observing import Holders
-from orchestrator.ports import owns_listener, port_holders
-from orchestrator.processes import Children, tree
-from orchestrator.workers import Workers
+from orchestrator.processes.children import Children, tree
 from orchestrator.world import ProbeFacts
 from projections.publisher import is_ours, read_bytes
 from projections.views import LOCK

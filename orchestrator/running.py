@@ -14,21 +14,21 @@ from journal.identity import own_identity
 from orchestrator import __version__
 from orchestrator.asking import read_state
 from orchestrator.config import Config
-from orchestrator.control import ControlServer, ControlUnavailable
+from orchestrator.control.server import ControlServer, ControlUnavailable
 from orchestrator.deciding.situation import endpoint_for
+from orchestrator.environments.workers import Workers, environ_for_comfyui
 from orchestrator.foreground import OutputFollower
 from orchestrator.inbox import Inbox
 from orchestrator.ledger import Ledger
+from orchestrator.logs.switch_log import LogEntry
 from orchestrator.loop import Supervisor
 from orchestrator.narration import Narrator
 from orchestrator.observing import Observer
 from orchestrator.performing import Performer
-from orchestrator.processes import Children
+from orchestrator.processes.children import Children
 from orchestrator.showing import control_url
 from orchestrator.singleton import AlreadyRunning, Singleton
 from orchestrator.starting import StartOptions, first_events
-from orchestrator.switch_log import LogEntry
-from orchestrator.workers import Workers, environ_for_comfyui
 from orchestrator.workspace import Workspace, WorkspaceError, read_config
 from orchestrator.world import AskKind
 from projections.state import WorkspaceState

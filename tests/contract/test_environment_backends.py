@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.environments import BackendError, backend_for, head_commit
+from orchestrator.environments.backends import BackendError, backend_for, head_commit
 from orchestrator.workspace import EnvironmentPaths
 
 SITE_PACKAGES = ".venv/lib/python3.11/site-packages"

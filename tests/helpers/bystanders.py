@@ -10,7 +10,7 @@ from http import HTTPStatus
 from types import TracebackType
 from typing import Any, Self
 
-from orchestrator.ports import is_port_open
+from orchestrator.network.ports import is_port_open
 from tests.helpers.live_workspace import LiveWorkspace
 from tests.helpers.waiting import until
 

@@ -6,8 +6,8 @@ import uuid
 from pathlib import Path
 
 from journal.identity import Identity, is_alive
-from orchestrator.process_signals import send
-from orchestrator.processes import Children, Exit
+from orchestrator.processes.children import Children, Exit
+from orchestrator.processes.signals import send
 from tests.helpers.waiting import until
 
 JOURNAL = uuid.uuid4().hex

@@ -12,9 +12,9 @@ import attrs
 from journal.clock import Stamp
 from journal.events import Role
 from journal.identity import own_identity
-from orchestrator.control import ControlServer
-from orchestrator.control_guard import Limits
-from orchestrator.switch_log import LogEntry
+from orchestrator.control.guard import Limits
+from orchestrator.control.server import ControlServer
+from orchestrator.logs.switch_log import LogEntry
 from projections.state import Outcome, OutcomeState, Process, WorkspaceState
 
 COMFYUI_PORT = 8188

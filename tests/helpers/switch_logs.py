@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from journal.clock import S, Stamp
-from orchestrator.switch_log import SwitchLog
+from orchestrator.logs.switch_log import SwitchLog
 
 NOON_NS = 1_772_366_400 * S  # 2026-03-01T12:00:00Z
 

@@ -5,8 +5,8 @@ import socket
 
 import pytest
 
-from orchestrator.control import ControlServer, ControlUnavailable
-from orchestrator.control_guard import Limits
+from orchestrator.control.guard import Limits
+from orchestrator.control.server import ControlServer, ControlUnavailable
 from tests.helpers.control_client import (
     CHUNKED,
     JSON,

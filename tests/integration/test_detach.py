@@ -9,9 +9,9 @@ import psutil
 import pytest
 
 from journal.identity import Identity, identify, is_alive
-from orchestrator.detach import spawn_detached
-from orchestrator.process_errors import SpawnFailed
-from orchestrator.process_table import SPAWN_MARKER
+from orchestrator.processes.detach import spawn_detached
+from orchestrator.processes.errors import SpawnFailed
+from orchestrator.processes.table import SPAWN_MARKER
 from tests.helpers.child_scripts import LIVE_ON, PYTHON, end, wait_for_line
 from tests.helpers.waiting import until
 
@@ -29,7 +29,7 @@ print('error', file=sys.stderr, flush=True)
 DETACH_AND_DIE = f"""
 import os, signal, sys
 from pathlib import Path
-from orchestrator.detach import spawn_detached
+from orchestrator.processes.detach import spawn_detached
 command = [*{PYTHON!r}, {LIVE_ON!r}]
 print(spawn_detached(command, log=Path(sys.argv[1]), environ=os.environ, cwd=Path('/')), flush=True)
 os.killpg(0, signal.SIGKILL)

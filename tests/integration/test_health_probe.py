@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 from aiohttp import web
 
-from orchestrator.health import MAX_BODY_BYTES, ProbeOutcome, Prober, _why_unconnected, probe
+from orchestrator.network.health import MAX_BODY_BYTES, ProbeOutcome, Prober, _why_unconnected, probe
 
 GOOD = {"system": {"argv": ["main.py"]}, "devices": []}
 Peer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]

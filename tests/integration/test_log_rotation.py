@@ -1,6 +1,6 @@
 """Rotation by copy and truncate."""
 
-from orchestrator.log_rotation import rotate_when_large, rotated_path
+from orchestrator.logs.rotation import rotate_when_large, rotated_path
 
 
 def test_a_small_log_is_left_alone(tmp_path):

@@ -1,7 +1,7 @@
 import os
 import random
 
-from orchestrator.log_tail import MAX_LINE_CHARS, tail
+from orchestrator.logs.tail import MAX_LINE_CHARS, tail
 
 
 def test_the_last_lines_come_oldest_first(tmp_path):

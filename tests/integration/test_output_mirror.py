@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from journal.clock import MS, S
-from orchestrator.switch_log import (
+from orchestrator.logs.switch_log import (
     MIRRORED_BYTES,
     MIRRORED_LINES_PER_S,
     STEP_BYTES,

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from journal.identity import identify, own_identity
-from orchestrator import listeners
-from orchestrator.ports import PortHolder, can_bind, is_port_open, owns_listener, port_holders
+from orchestrator.network import listeners
+from orchestrator.network.ports import PortHolder, can_bind, is_port_open, owns_listener, port_holders
 from tests.helpers.child_scripts import PYTHON
 
 HAS_IPV6 = socket.has_ipv6 and can_bind("::1", 0)

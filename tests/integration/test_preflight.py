@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator import preflight_program
-from orchestrator.preflight import preflight_command, preflight_problems, preflight_warnings
+from orchestrator.environments import preflight_program
+from orchestrator.environments.preflight import preflight_command, preflight_problems, preflight_warnings
 from orchestrator.workspace import EnvironmentPaths, Workspace
 
 pytestmark = pytest.mark.scenario("B-05")

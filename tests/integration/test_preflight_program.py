@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.preflight_program import examine
+from orchestrator.environments.preflight_program import examine
 
 Check = Callable[[Mapping[str, str]], tuple[str, str]]
 

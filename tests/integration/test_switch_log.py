@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from journal.clock import MS, S
-from orchestrator import log_rotation
-from orchestrator.log_tail import MAX_LINE_CHARS
-from orchestrator.switch_log import ROTATE_BYTES, LogEntry, SwitchLog
+from orchestrator.logs import rotation as log_rotation
+from orchestrator.logs.switch_log import ROTATE_BYTES, LogEntry, SwitchLog
+from orchestrator.logs.tail import MAX_LINE_CHARS
 from tests.helpers.switch_logs import at, messages, put
 
 

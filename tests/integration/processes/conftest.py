@@ -2,7 +2,7 @@
 
 import pytest
 
-from orchestrator.processes import Children
+from orchestrator.processes.children import Children
 from tests.helpers.child_scripts import JOURNAL, KEY, end_all
 
 

@@ -5,8 +5,8 @@ import attrs
 import pytest
 
 from journal.identity import identify, is_alive
-from orchestrator.process_signals import send
-from orchestrator.processes import Exit
+from orchestrator.processes.children import Exit
+from orchestrator.processes.signals import send
 from tests.helpers.child_scripts import KEY, LIVE_ON, PYTHON, end, exit_of, wait_for_line
 from tests.helpers.waiting import until
 

@@ -6,8 +6,8 @@ import psutil
 import pytest
 
 from journal.identity import is_alive
-from orchestrator.process_signals import open_child_pidfd, send
-from orchestrator.processes import Exit
+from orchestrator.processes.children import Exit
+from orchestrator.processes.signals import open_child_pidfd, send
 from tests.helpers.child_scripts import KEY, LIVE_ON, exit_of, start, wait_for_line
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import psutil
 
 from journal.identity import Identity, is_alive
-from orchestrator.processes import Children, Exit, find_spawned
+from orchestrator.processes.children import Children, Exit, find_spawned
 from tests.helpers.child_scripts import JOURNAL, KEY, LIVE_ON, PYTHON, exit_of, start, wait_for_line
 from tests.helpers.waiting import until
 
@@ -32,7 +32,7 @@ def test_after_our_death_between_fork_and_append(tmp_path):
     script = f"""if True:
         import os, signal, sys
         from pathlib import Path
-        from orchestrator.processes import Children
+        from orchestrator.processes.children import Children
         command, log = [*{PYTHON!r}, {LIVE_ON!r}], Path(sys.argv[1])
         Children({JOURNAL!r}).spawn({KEY}, command, cwd=Path('/'), environ=os.environ, log=log)
         os.kill(os.getpid(), signal.SIGKILL)

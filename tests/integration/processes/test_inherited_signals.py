@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from orchestrator.processes import SpawnFailed
+from orchestrator.processes.children import SpawnFailed
 from tests.helpers.child_scripts import KEY, LIVE_ON, exit_of, start, wait_for_line
 
 SAY_SIGNALS = """
@@ -54,7 +54,7 @@ def test_a_signal_that_waits_blocked_is_neither_lost_nor_acted_on(tmp_path):
     script = """if True:
         import os, signal, sys
         from pathlib import Path
-        from orchestrator.processes import Children
+        from orchestrator.processes.children import Children
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         os.kill(os.getpid(), signal.SIGTERM)
         children = Children('x')
@@ -106,7 +106,7 @@ def test_exit_codes_are_known_although_we_were_started_with_sigchld_ignored(tmp_
     script = """if True:
         import signal, sys
         from pathlib import Path
-        from orchestrator.processes import Children
+        from orchestrator.processes.children import Children
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)
         children = Children('x')
         children.spawn(1, ['/bin/sh', '-c', 'exit 43'], cwd=Path('/'), environ={}, log=Path(sys.argv[1]))

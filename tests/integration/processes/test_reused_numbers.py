@@ -1,8 +1,8 @@
 import attrs
 
 from journal.identity import own_identity
-from orchestrator.process_table import Row
-from orchestrator.process_tree import members
+from orchestrator.processes.table import Row
+from orchestrator.processes.tree import members
 
 
 def row(pid: int, parent: int, session: int, ticks: int = 100, *, zombie: bool = False) -> Row:

@@ -6,8 +6,8 @@ import attrs
 import pytest
 
 from journal.identity import Identity, boot_id, identify, is_alive
-from orchestrator.process_signals import _terminate, open_pidfd, send
-from orchestrator.processes import Exit
+from orchestrator.processes.children import Exit
+from orchestrator.processes.signals import _terminate, open_pidfd, send
 from tests.helpers.child_scripts import DEAF, KEY, LIVE_ON, PYTHON, exit_of, start, wait_for_line
 
 
@@ -39,7 +39,7 @@ def test_an_ancestor_is_signalled_only_when_it_was_adopted(children, tmp_path):
     script = """if True:
         import os
         from journal.identity import identify
-        from orchestrator.processes import Children
+        from orchestrator.processes.children import Children
         parent, children = identify(os.getppid()), Children('x')
         def signalled():
             return [children.signal(parent, 1, 'SIGCONT', whole_tree=whole_tree) for whole_tree in (False, True)]

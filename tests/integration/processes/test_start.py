@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from journal.identity import boot_id, own_identity
-from orchestrator.processes import SPAWN_MARKER, Children, Exit, SpawnFailed, find_spawned
+from orchestrator.processes.children import SPAWN_MARKER, Children, Exit, SpawnFailed, find_spawned
 from tests.helpers.child_scripts import JOURNAL, KEY, LIVE_ON, exit_of, start
 
 

@@ -4,8 +4,8 @@ import subprocess
 import attrs
 
 from journal.identity import own_identity
-from orchestrator import process_table
-from orchestrator.process_table import SPAWN_MARKER
+from orchestrator.processes import table as process_table
+from orchestrator.processes.table import SPAWN_MARKER
 from tests.helpers.child_scripts import LIVE_ON, PYTHON
 from tests.helpers.waiting import until
 

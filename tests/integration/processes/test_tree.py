@@ -8,8 +8,8 @@ import psutil
 import pytest
 
 from journal.identity import Identity, identify, is_alive
-from orchestrator.process_tree import kin, members, tree
-from orchestrator.processes import Children, Exit
+from orchestrator.processes.children import Children, Exit
+from orchestrator.processes.tree import kin, members, tree
 from tests.helpers.child_scripts import DEAF, JOURNAL, KEY, LIVE_ON, PYTHON
 from tests.helpers.waiting import until
 
@@ -53,8 +53,8 @@ while True:
 
 LOOK_FROM_INSIDE = f"""
 import os, sys
-from orchestrator.process_table import row
-from orchestrator.process_tree import kin, members
+from orchestrator.processes.table import row
+from orchestrator.processes.tree import kin, members
 root = row(int(sys.argv[1])).identity
 marked = members(root, '{JOURNAL}:{KEY}')
 print(marked == (root,), members(root, '')[0] == root, os.getppid() in kin(), flush=True)

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Iterable, Iterator
 from types import FrameType
 
-from orchestrator.process_errors import SpawnFailed
+from orchestrator.processes.errors import SpawnFailed
 
 _NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGCHLD", "SIGUSR1", "SIGUSR2", "SIGALRM")
 _WANTED = frozenset(signal.Signals[name] for name in _NAMES if name in signal.Signals.__members__)

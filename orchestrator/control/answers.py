@@ -4,8 +4,8 @@ import os
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from orchestrator import control_guard as guard
-from orchestrator.switch_log import LogEntry
+from orchestrator.control import guard
+from orchestrator.logs.switch_log import LogEntry
 from projections.state import WorkspaceState
 from projections.views import status_document
 

@@ -15,8 +15,8 @@ from typing import Any, Final
 from aiohttp import web
 
 from journal.errors import JournalError
-from orchestrator import control_guard as guard
-from orchestrator.control_answers import ControlHooks, answer
+from orchestrator.control import guard
+from orchestrator.control.answers import ControlHooks, answer
 from orchestrator.errors import OrchestratorError
 
 _log = logging.getLogger(__name__)

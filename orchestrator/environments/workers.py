@@ -12,11 +12,11 @@ import attrs
 
 from journal.identity import Identity, is_alive
 from journal.masking import mask
-from orchestrator.environments import backend_for
+from orchestrator.environments.backends import backend_for
+from orchestrator.environments.preflight import preflight_command, preflight_problems, preflight_warnings
 from orchestrator.errors import OrchestratorError
-from orchestrator.log_tail import tail
-from orchestrator.preflight import preflight_command, preflight_problems, preflight_warnings
-from orchestrator.processes import Children, find_spawned
+from orchestrator.logs.tail import tail
+from orchestrator.processes.children import Children, find_spawned
 from orchestrator.workspace import Workspace
 from orchestrator.world import WorkFacts
 from projections.state import Worker, WorkKind

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 import attrs
 
 from journal.identity import Identity, identify, is_alive
-from orchestrator import listeners
+from orchestrator.network import listeners
 
 _PORTS = range(2**16)  # getaddrinfo takes greater ones modulo this
 _NO_SUCH_ADDRESS = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})

@@ -16,12 +16,12 @@ from typing import Final, Literal
 import attrs
 
 from journal.identity import Identity, boot_id, is_alive
-from orchestrator.inherited_signals import defaults_for_children, keep_exit_codes
-from orchestrator.output_file import is_locked, open_locked
-from orchestrator.process_errors import SpawnFailed
-from orchestrator.process_signals import open_child_pidfd, open_pidfd, send
-from orchestrator.process_table import SPAWN_MARKER, row
-from orchestrator.process_tree import kin, members, topmost, tree
+from orchestrator.processes.errors import SpawnFailed
+from orchestrator.processes.inherited_signals import defaults_for_children, keep_exit_codes
+from orchestrator.processes.output_file import is_locked, open_locked
+from orchestrator.processes.signals import open_child_pidfd, open_pidfd, send
+from orchestrator.processes.table import SPAWN_MARKER, row
+from orchestrator.processes.tree import kin, members, topmost, tree
 
 __all__ = ["SPAWN_MARKER", "Children", "Exit", "SpawnFailed", "find_spawned", "tree"]
 

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable, Mapping
 
 from journal.identity import Identity, boot_id
-from orchestrator.process_table import Row, marker, row, rows
+from orchestrator.processes.table import Row, marker, row, rows
 
 _INIT_PID = 1
 

@@ -14,8 +14,8 @@ from typing import IO, Final, TypedDict
 
 from journal.clock import S, Stamp, is_over, iso
 from journal.masking import mask
-from orchestrator.log_rotation import private, rotate, rotated_path
-from orchestrator.log_tail import MAX_LINE_CHARS, shown
+from orchestrator.logs.rotation import private, rotate, rotated_path
+from orchestrator.logs.tail import MAX_LINE_CHARS, shown
 
 ROTATE_BYTES: Final = 4 * 1024 * 1024
 """A log above this is moved to `<name>.1` before the next line."""

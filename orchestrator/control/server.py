@@ -11,12 +11,12 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
-from orchestrator.control_answers import ControlHooks
-from orchestrator.control_guard import Limits
+from orchestrator.control.answers import ControlHooks
+from orchestrator.control.guard import Limits
 from orchestrator.errors import OrchestratorError
 
 if TYPE_CHECKING:
-    from orchestrator.control_http import HttpServer
+    from orchestrator.control.http import HttpServer
 
 __all__ = ["HOST", "ControlHooks", "ControlServer", "ControlUnavailable"]
 
@@ -47,7 +47,7 @@ class ControlServer:
         Gives the port. Never takes ComfyUI's own, which may be free only for the moment. Raises ControlUnavailable when
         there is none. Imports aiohttp.
         """
-        from orchestrator import control_http
+        from orchestrator.control import http as control_http
 
         if self._listening is not None:
             message = "starting the control server: it is started already"

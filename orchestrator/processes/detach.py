@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from orchestrator.output_file import open_appending
-from orchestrator.process_errors import SpawnFailed
-from orchestrator.process_table import SPAWN_MARKER
+from orchestrator.processes.errors import SpawnFailed
+from orchestrator.processes.output_file import open_appending
+from orchestrator.processes.table import SPAWN_MARKER
 
 _TIMEOUT_S: Final = 30
 """For a Python to start and fork. 20 ms on an idle machine."""

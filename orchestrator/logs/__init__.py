@@ -1,0 +1,1 @@
+"""Log files of ours and of others: written, rotated, and their ends read in constant time."""

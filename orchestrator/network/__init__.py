@@ -1,0 +1,1 @@
+"""Ports, listening sockets, and the probe that asks a ComfyUI whether it is ready."""
