@@ -15,6 +15,7 @@ from journal.events import (
     ShutdownRequested,
     WorkerCancelled,
 )
+from orchestrator.network.ports import is_port_open
 
 PROMPT_NS = 8 * S
 """A wide margin for what takes half a second; each stage is made to last 20 s at least."""
@@ -71,8 +72,8 @@ def syncing(live, name, url):
 
 
 def validating(live, name, _url):
-    """The target never opens its port."""
-    live.order(name, {"hang": True})
+    """The target accepts the first probe and never answers it."""
+    live.order(name, {"mute": True})
 
 
 def rolling_back(live, name, _url):
@@ -84,7 +85,7 @@ def rolling_back(live, name, _url):
 def with_targets(workspace, url, *stages):
     """A workspace that serves, with a target for each of `stages`, named after the one that it gets stuck in."""
     live = workspace(good=None, **{arrange.__name__: None for arrange in stages})
-    live.configure(health_check_timeout_s=60, source_grace_s=0)
+    live.configure(health_check_timeout_s=60, probe_timeout_s=60, source_grace_s=0)
     for arrange in stages:
         arrange(live, arrange.__name__, url)
     process = live.serve("good")
@@ -95,16 +96,19 @@ def with_targets(workspace, url, *stages):
 def switch_into(live, stage):
     """Ask for the target that gets stuck in `stage`, and return when it has."""
     live.request(stage, "good")
-    live.until(lambda state: is_under_way(state, stage))
+    live.until(lambda state: is_under_way(live, state, stage))
     assert live.ask("/status", port=live.control_port())["state"] == stage
     assert live.ask("/health", port=live.control_port())["status"] == "alive"
 
 
-def is_under_way(state, stage):
+def is_under_way(live, state, stage):
+    """Whether the switch is in that stage, with a worker at work, a probe waiting or one that has failed."""
     job = state.job
     if job is None or job.public_state != stage:
         return False
-    return state.worker is not None or (state.job_process is not None and state.job_process.last_probe is not None)
+    if state.job_process is None:
+        return state.worker is not None
+    return state.job_process.last_probe is not None or is_port_open("127.0.0.1", live.port, 1.0)
 
 
 @pytest.mark.scenario("B-33")
