@@ -34,7 +34,7 @@ from orchestrator.processes.detach import spawn_detached
 from orchestrator.workspace import read_config
 from orchestrator.world import SwitchAsk
 from projections.evolve import fold
-from projections.state import WorkspaceState
+from projections.state import Goal, WorkspaceState
 
 ALIVE_WITHIN_S = 15.0
 """How long a new orchestrator may take to journal its start: Python and imports, 0.3 s on an idle machine."""
@@ -62,6 +62,15 @@ def living_orchestrator(state: WorkspaceState) -> Identity | None:
     return known if known is not None and is_alive(known) else None
 
 
+def as_it_is(state: WorkspaceState) -> WorkspaceState:
+    """The state without what only a living orchestrator makes true: with none, nobody is stopping, and what died serves not."""
+    if living_orchestrator(state) is not None:
+        return state
+    main = state.main_process
+    serves = main is not None and main.identity is not None and is_alive(main.identity)
+    return attrs.evolve(state, goal=Goal.IDLE, main=state.main if serves else None)
+
+
 def launcher() -> tuple[str, ...]:
     """The command line that runs us, as somebody could paste it: the installed script, else the module."""
     script = Path(sys.executable).with_name("comfygit-orchestrator")
@@ -82,7 +91,7 @@ def ask_switch(ledger: Ledger, target: str, *, generation: int | None = None) ->
 
     def answer(state: WorkspaceState) -> tuple[Draft, ...]:
         now = clock.read()
-        return admit(state, ask, foreign_lock(workspace, now), now, config)
+        return admit(as_it_is(state), ask, foreign_lock(workspace, now, state.seq), now, config)
 
     for recorded in ledger.ask(answer):
         if isinstance(recorded.event, SwitchRequested):
@@ -98,9 +107,14 @@ def ask_restart(ledger: Ledger, reason: str = "") -> int:
     return ledger.ask(lambda _: (Draft(RestartRequested(origin=Origin.CLI, reason=reason)),))[0].seq
 
 
-def ask_shutdown(ledger: Ledger, reason: str = "") -> int:
-    """Ask for the end of supervision; the seq of the request."""
-    return ledger.ask(lambda _: (Draft(ShutdownRequested(origin=Origin.CLI, reason=reason)),))[0].seq
+def ask_shutdown(ledger: Ledger, reason: str = "") -> int | None:
+    """Ask the living orchestrator to end; the seq of the request, None when there is nobody to ask."""
+
+    def answer(state: WorkspaceState) -> tuple[Draft, ...]:
+        asked = Draft(ShutdownRequested(origin=Origin.CLI, reason=reason))
+        return () if living_orchestrator(state) is None else (asked,)
+
+    return next((recorded.seq for recorded in ledger.ask(answer)), None)
 
 
 def ask_abort(ledger: Ledger, reason: str = "") -> int:

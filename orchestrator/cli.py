@@ -185,7 +185,10 @@ def abort(workspace: Path | None, *, as_json: bool) -> None:
 @_json_option
 @click.option("--to", "generation", type=int, metavar="GENERATION", help="Default: the one before what serves.")
 @click.option("--dry-run", is_flag=True, help="Only say where it would go.")
-def rollback(workspace: Path | None, generation: int | None, *, dry_run: bool, as_json: bool) -> None:
+@click.option("--timeout", "timeout_s", type=float, metavar="S", help="Give up waiting after S seconds.")
+def rollback(
+    workspace: Path | None, generation: int | None, *, dry_run: bool, timeout_s: float | None, as_json: bool
+) -> None:
     """Go back to an environment that was healthy.
 
     \b
@@ -194,7 +197,7 @@ def rollback(workspace: Path | None, generation: int | None, *, dry_run: bool, a
     """
     from orchestrator import commands
 
-    sys.exit(commands.rollback(workspace, generation, dry_run=dry_run, as_json=as_json))
+    sys.exit(commands.rollback(workspace, generation, dry_run=dry_run, timeout_s=timeout_s, as_json=as_json))
 
 
 @cli.command()

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from journal import clock
-from journal.clock import Stamp, elapsed_ns
+from journal.clock import Stamp, elapsed_ns, is_over, seconds
 from journal.codec import own_actor
 from journal.events import RefusalReason
 from orchestrator import showing
@@ -33,6 +33,8 @@ from orchestrator.workspace import Workspace, WorkspaceError, open_workspace
 from projections.generations import Candidate, find, rollback_candidates
 from projections.state import Outcome, OutcomeState, WorkspaceState
 
+DEAD_AFTER_S = 5.0
+"""How long whoever waits for a switch goes on waiting while no orchestrator lives; a guard brings one back sooner."""
 STOP_WITHIN_S = 60.0
 """How long `stop` waits: ComfyUI has `stop_timeout_s` and 5 s more on the longest ladder, a sync somewhat longer."""
 
@@ -92,6 +94,8 @@ def _ask_and_follow(
         refused = answer.refused
         already = refused.why is RefusalReason.ALREADY_SERVING
         facts = {"switch": None, "outcome": refused.why.value, "error": None if already else refused.message}
+        if already:
+            _see_to_it(ledger)
         if already or as_json:
             _print(refused.message, facts, as_json=as_json)
         else:
@@ -107,11 +111,16 @@ def _ask_and_follow(
 
 def _follow(ledger: Ledger, switch: int, asked: Stamp, timeout_s: float | None, *, as_json: bool) -> int:
     with ProgressLine(sys.stderr) as progress:
+        last_alive = asked
         for state in watch(ledger, asked, timeout_s):
             ended = _ended(state, switch)
             if ended is not None:
                 break
-            progress.show(state, clock.read())
+            now = clock.read()
+            last_alive = last_alive if living_orchestrator(state) is None else now
+            if is_over(last_alive, seconds(DEAD_AFTER_S), now):
+                return _left_alone(switch)
+            progress.show(state, now)
         else:
             click.echo(f"switch {switch} has not ended after {timeout_s:g} s; it goes on without us", err=True)
             return 1
@@ -124,6 +133,12 @@ def _follow(ledger: Ledger, switch: int, asked: Stamp, timeout_s: float | None, 
     }
     _print(showing.outcome_text(ended, elapsed_ns(asked, ended.at)), facts, as_json=as_json)
     return 0 if ended.state is OutcomeState.COMPLETE else 1
+
+
+def _left_alone(switch: int) -> int:
+    click.echo(f"error: switch {switch} is open, and the orchestrator has been gone for {DEAD_AFTER_S:g} s", err=True)
+    click.echo("hint: start one, it takes the switch up: comfygit-orchestrator spawn", err=True)
+    return 1
 
 
 def _ended(state: WorkspaceState, switch: int) -> Outcome | None:
@@ -143,12 +158,10 @@ def restart(workspace: Path | None, *, as_json: bool) -> int:
 def stop(workspace: Path | None, *, as_json: bool) -> int:
     """Ask for the end, and wait for it."""
     with _ledger(workspace) as ledger:
-        alive = living_orchestrator(ledger.state)
-        if alive is None:
+        alive, asked = living_orchestrator(ledger.state), clock.read()
+        if alive is None or ask_shutdown(ledger) is None:
             _print("no orchestrator is running", {"stopped": False}, as_json=as_json)
             return 0
-        asked = clock.read()
-        ask_shutdown(ledger)
         for state in watch(ledger, asked, STOP_WITHIN_S):
             if state.orchestrator is None or living_orchestrator(state) is None:
                 _print(f"stopped: orchestrator pid {alive.pid}", {"stopped": True, "pid": alive.pid}, as_json=as_json)
@@ -171,7 +184,9 @@ def abort(workspace: Path | None, *, as_json: bool) -> int:
     return 0
 
 
-def rollback(workspace: Path | None, generation: int | None, *, dry_run: bool, as_json: bool) -> int:
+def rollback(
+    workspace: Path | None, generation: int | None, *, dry_run: bool, timeout_s: float | None, as_json: bool
+) -> int:
     """Go back to `generation`, or to the best one that is not what serves."""
     with _ledger(workspace) as ledger:
         candidate = _rollback_target(ledger.state, generation)
@@ -184,7 +199,7 @@ def rollback(workspace: Path | None, generation: int | None, *, dry_run: bool, a
             _print(f"would go back to {showing.candidate_text(candidate)}", facts, as_json=as_json)
             return 0
         return _ask_and_follow(
-            ledger, candidate.environment, candidate.generation, wait=True, timeout_s=None, as_json=as_json
+            ledger, candidate.environment, candidate.generation, wait=True, timeout_s=timeout_s, as_json=as_json
         )
 
 

@@ -200,11 +200,13 @@ SETTINGS: Final = (
         "orchestrator.on_orchestrator_death",
         _one_of(("adopt", "terminate")),
         "what becomes of ComfyUI when its supervisor dies",
+        {"terminate": "this release does not act on it yet: ComfyUI lives on, and the next supervisor adopts it"},
     ),
     Setting(
         "orchestrator.handover",
         _one_of(("auto", "warm", "cold")),
         "whether the target is loaded while the old environment still serves",
+        {"warm": "this release does not act on it yet: the old environment is stopped first"},
     ),
     Setting("orchestrator.drain_timeout_s", _duration_s(0, _HOUR_S), "how long a running prompt is waited for"),
     Setting("orchestrator.preflight_timeout_s", _duration_s(0.1, _HOUR_S), "how long looking at a target may take"),

@@ -16,6 +16,7 @@ from typing import Any, Final
 import attrs
 
 from journal.clock import S, Stamp, is_over, seconds
+from orchestrator.workspace import name_problem
 from orchestrator.world import AskKind, InboxItem
 from projections.evolve_supervision import inbox_key
 from projections.publisher import is_ours
@@ -48,33 +49,48 @@ class Inbox:
     """Looks at the foreign files of one `.metadata` folder."""
 
     def __init__(self, folder: Path, since: Stamp) -> None:
-        """`since` is our start: commands from before it were meant for somebody else."""
+        """`since` is our start: commands that lay there before it were meant for somebody else."""
         self._folder = folder
         self._since = since
         self._first_seen: dict[str, tuple[tuple[bytes, int, int], Stamp]] = {}
         self._stuck: set[str] = set()
+        self._there_at_start = frozenset(
+            _key(name, found) for name in (COMMAND, REQUEST) if (found := _read(folder / name)) is not None
+        )
 
-    def look(self, now: Stamp) -> tuple[InboxItem, ...]:
-        """What lies there now, the command first: an abort shall not wait behind a request."""
-        looked = (self._item(COMMAND, now), self._item(REQUEST, now))
+    def look(self, now: Stamp, seq: int = 0) -> tuple[InboxItem, ...]:
+        """What lies there now, the command first: an abort shall not wait behind a request.
+
+        `seq` is the journal's last: a request that carries the number of a switch up to there is our own view.
+        """
+        looked = (self._item(COMMAND, now, seq), self._item(REQUEST, now, seq))
         return tuple(item for item in looked if item is not None)
 
     def remove(self, name: str, key: str) -> bool:
         """Remove the file if it is still the one with that key; whether it was. One that resists is not seen again."""
-        found = _read(self._folder / name)
+        path, aside = self._folder / name, self._folder / f"{name}.tmp.taken"
+        found = _read(path)
         if found is None or _key(name, found) != key:
             return False
         try:
-            (self._folder / name).unlink(missing_ok=True)
+            if path.is_dir():
+                path.rmdir()
+                return True
+            path.rename(aside)
+            taken = _read(aside)
+            if taken is not None and _key(name, taken) != key:  # another one was written in between
+                aside.rename(path)
+                return False
+            aside.unlink(missing_ok=True)
         except OSError as error:
-            _LOG.warning("removing %s: %s; it is passed over from now on", self._folder / name, error)
+            _LOG.warning("removing %s: %s; it is passed over from now on", path, error)
             self._stuck.add(key)
             return False
         return True
 
-    def _item(self, name: str, now: Stamp) -> InboxItem | None:
+    def _item(self, name: str, now: Stamp, seq: int) -> InboxItem | None:
         found = _read(self._folder / name)
-        if found is None or (name == REQUEST and not found.problem and is_ours(found.content)):
+        if found is None or (name == REQUEST and not found.problem and is_ours(found.content, seq)):
             self._first_seen.pop(name, None)
             return None
         if self._stuck and _key(name, found) in self._stuck:
@@ -92,6 +108,9 @@ class Inbox:
         return attrs.evolve(_blank(name, found), kind=AskKind.REJECTED, problem=parsed, content=kept)
 
     def _too_old(self, name: str, found: _Found) -> str:
+        """Why it is nobody's wish any more. Only asked of what lay there at our start: later on the wall clock may step."""
+        if _key(name, found) not in self._there_at_start:
+            return ""
         if name == COMMAND:
             return "" if found.mtime_ns >= self._since.wall_ns - S else "it is older than the orchestrator's start"
         before_us_s = (self._since.wall_ns - found.mtime_ns) / S
@@ -155,10 +174,12 @@ def _parse(name: str, content: bytes) -> dict[str, Any] | str:
 
 def _parse_request(document: dict[str, Any]) -> dict[str, Any] | str:
     target, source = document.get("target_env"), document.get("source_env")
-    if not isinstance(target, str) or not target:
+    if not isinstance(target, str) or not target or not _is_unicode(target):
         return "target_env is missing, empty or not text"
-    if source is not None and not isinstance(source, str):
+    if source is not None and (not isinstance(source, str) or not _is_unicode(source)):
         return "source_env is neither text nor null"
+    if source and name_problem(source):
+        return f"source_env: {name_problem(source)}"
     timestamp = document.get("timestamp", 0.0)
     if isinstance(timestamp, bool) or not isinstance(timestamp, int | float):
         return "timestamp is not a number"
@@ -171,4 +192,10 @@ def _parse_command(document: dict[str, Any]) -> dict[str, Any] | str:
         return f"command is not {AskKind.RESTART}, {AskKind.SHUTDOWN} or {AskKind.ABORT}"
     if pid is not None and (isinstance(pid, bool) or not isinstance(pid, int)):
         return "pid is not a whole number"
-    return {"kind": AskKind(command), "reason": reason if isinstance(reason, str) else "", "pid": pid}
+    said = reason if isinstance(reason, str) and _is_unicode(reason) else ""
+    return {"kind": AskKind(command), "reason": said, "pid": pid}
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether it can be written as UTF-8: JSON may hold a lone surrogate."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)

@@ -73,6 +73,15 @@ class Ledger:
                 self._journal_drift(drifted)
         return drifted
 
+    def discard(self, name: str) -> None:
+        """Take a foreign file away from a view's name. Raises OSError."""
+        self._publisher.discard(name)
+
+    @property
+    def view_problems(self) -> tuple[str, ...]:
+        """The views that could not be written at the last try, and why."""
+        return self._publisher.problems
+
     def touch(self, name: str) -> None:
         """Freshen the mtime of a view that foreign programs take for dead when it is old."""
         self._publisher.touch(name)

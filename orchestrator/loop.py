@@ -11,6 +11,7 @@ import signal
 
 from journal import clock
 from journal.clock import S, Stamp, is_over
+from journal.errors import JournalBusy, JournalError, JournalWriteFailed
 from orchestrator.actions import Act, Took, Wait
 from orchestrator.config import Config
 from orchestrator.decide import plan
@@ -28,6 +29,10 @@ _LOG = logging.getLogger(__name__)
 
 LOG = "orchestrator.log"
 """Our own output, beside the journal."""
+ACTS_MAX = 200
+"""Actions in a row before the event loop gets its turn: a switch has some 15, so this is insurance."""
+RETRY_S = 1.0
+"""How soon a journal that could not be written is tried again."""
 LOOK_S = 1.0
 """How often the loop looks without having been woken."""
 LOCK_TOUCH_NS = 60 * S
@@ -49,6 +54,7 @@ class Supervisor:
         performer.wake = self.wake
         self._config = Config()
         self._problems: tuple[str, ...] = ()
+        self._view_problems: tuple[str, ...] = ()
         self._watched: dict[int, int] = {}
         self._touched: Stamp | None = None
         self._data_version = 0
@@ -77,6 +83,7 @@ class Supervisor:
                 self._woken.clear()
                 self.step()
                 if self._performer.exit_status is None:
+                    await asyncio.sleep(0)  # an event that is set already does not suspend
                     await self._woken.wait()
         finally:
             ticking.cancel()
@@ -86,8 +93,18 @@ class Supervisor:
         return self._performer.exit_status
 
     def step(self) -> None:
+        """One `_step`; while the journal cannot be written, nothing is done, and it is tried again."""
+        try:
+            self._step()
+        except (JournalBusy, JournalWriteFailed) as error:
+            _LOG.warning("%s; %s; trying again", error, error.hint)
+            self._wake_after(RETRY_S)
+
+    def _step(self) -> None:
         """Decide and act until there is nothing to do before some later time; then set the timer to it."""
-        while self._performer.exit_status is None:
+        for _ in range(ACTS_MAX):
+            if self._performer.exit_status is not None:
+                return
             self._read_config()
             self._react_to_files()
             self.ledger.refresh()
@@ -99,6 +116,7 @@ class Supervisor:
                 self._set_timer(decision.until, now)
                 return
             self._carry_out(decision, now)
+        self.wake()  # others shall have their turn: signals, requests, probes
 
     def _carry_out(self, act: Act, now: Stamp) -> None:
         if act.events and not self.ledger.commit(act.events, now):
@@ -155,22 +173,29 @@ class Supervisor:
 
     def _react_to_files(self) -> None:
         """Whatever somebody did to our views is undone, and journaled."""
-        if self._bell.take():
+        if self._bell.take() or self.ledger.view_problems:
             self.ledger.publish()
+        if self.ledger.view_problems != self._view_problems:
+            self._view_problems = self.ledger.view_problems
+            for problem in self._view_problems:
+                _LOG.warning("%s; the journal is right, it is tried again", problem)
 
     def _read_config(self) -> None:
         self._config, problems = read_config(self.ledger.workspace.config_path, self._config)
+        logging.getLogger().setLevel(self._config.log_level.upper())
         if problems != self._problems:
             self._problems = problems
             for problem in problems:
                 _LOG.warning("%s", problem)
 
     def _set_timer(self, until: Stamp | None, now: Stamp) -> None:
+        self._wake_after(None if until is None else max(0, until.monotonic_ns - now.monotonic_ns) / S)
+
+    def _wake_after(self, delay_s: float | None) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if until is not None:
-            delay_s = max(0, until.monotonic_ns - now.monotonic_ns) / S
+        if delay_s is not None:
             self._timer = asyncio.get_running_loop().call_later(min(delay_s, 3600.0), self.wake)
 
     async def _tick(self) -> None:
@@ -179,8 +204,12 @@ class Supervisor:
             await asyncio.sleep(LOOK_S)
             self._touch_lock()
             rotate_when_large(self.ledger.workspace.metadata / LOG)
-            version = self.ledger.journal.data_version()
-            if version != self._data_version or not self._bell.is_watching:
+            try:
+                version = self.ledger.journal.data_version()
+            except JournalError as error:
+                _LOG.warning("%s; %s", error, error.hint)
+                continue
+            if version != self._data_version or not self._bell.is_watching or self.ledger.view_problems:
                 self._data_version = version
                 self.wake()
 

@@ -31,6 +31,7 @@ from journal.events import (
     SyncSkipped,
     SyncStarted,
 )
+from journal.masking import mask
 from orchestrator.ledger import Ledger
 from orchestrator.logs.switch_log import LogEntry, OutputMirror, SwitchLog
 from orchestrator.workspace import Workspace
@@ -149,5 +150,5 @@ def _log(recorded: Recorded) -> None:
     if event.stored_name in _QUIET:
         return
     shown = {name: value for name, value in fields_of(event).items() if name not in _LONG}
-    facts = " ".join(f"{name}={str(value)[:200]!r}" for name, value in shown.items())
+    facts = mask(" ".join(f"{name}={str(value)[:200]!r}" for name, value in shown.items()))
     _LOG.info("%d %s %s", recorded.seq, event.stored_name, facts, extra={"seq": recorded.seq})

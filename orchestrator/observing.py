@@ -82,7 +82,7 @@ class Observer:
 
     def look(self, state: WorkspaceState, config: Config, now: Stamp) -> World:
         """The facts for one decision on `state`."""
-        inbox = tuple(self._resolved(item, state) for item in self._inbox.look(now))
+        inbox = tuple(self._resolved(item, state) for item in self._inbox.look(now, state.seq))
         endpoint = endpoint_for(state, config)
         processes = {p.spawn: self._process(p, state.journal_id) for p in state.processes.values()}
         free = all(facts.presence is Presence.GONE and not facts.left_behind for facts in processes.values())
@@ -99,7 +99,7 @@ class Observer:
             port=_port(endpoint) if next_start or (free and _is_clearing(state)) else None,
             inbox=inbox,
             source=self._source(state, inbox, endpoint, now),
-            foreign_lock=foreign_lock(self._workspace, now),
+            foreign_lock=foreign_lock(self._workspace, now, state.seq),
             startup_environment=self._startup_environment(state) if inbox else "",
             environments={
                 name: self._environment(name, fingerprint=name == next_start or _needs_fingerprint(name, state))
@@ -204,11 +204,11 @@ def _is_clearing(state: WorkspaceState) -> bool:
     return state.job is not None and state.job.stage is Stage.CLEARING
 
 
-def foreign_lock(workspace: Workspace, now: Stamp) -> ForeignLock | None:
+def foreign_lock(workspace: Workspace, now: Stamp, seq: int) -> ForeignLock | None:
     """The lock file, if it is not ours, with its mtime as seen from `now`."""
     path = workspace.metadata / LOCK
     content = read_bytes(path)
-    if content is None or is_ours(content):
+    if content is None or is_ours(content, seq):
         return None
     try:
         touched_wall_ns = path.stat().st_mtime_ns
@@ -223,8 +223,8 @@ def read_startup_environment(workspace: Workspace) -> str:
     import json
 
     try:
-        document = json.loads((workspace.metadata / STARTUP).read_bytes())
-    except (OSError, ValueError):
+        document = json.loads(read_bytes(workspace.metadata / STARTUP) or b"")
+    except (ValueError, RecursionError):
         return ""
     name = document.get("environment_name") if isinstance(document, dict) else None
     return name if isinstance(name, str) and not workspace.environment_problem(name) else ""

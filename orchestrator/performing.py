@@ -142,10 +142,9 @@ class Performer:
         self._ledger.publish()
 
     def _take_foreign_lock(self, _effect: TakeForeignLock) -> None:
-        path = self._ledger.workspace.metadata / LOCK
-        content = read_bytes(path)
-        if content is not None and not is_ours(content):
-            path.unlink(missing_ok=True)
+        content = read_bytes(self._ledger.workspace.metadata / LOCK)
+        if content is not None and not is_ours(content, self._ledger.state.seq):
+            self._ledger.discard(LOCK)
 
     def _end(self, effect: End) -> None:
         self.exit_status = effect.exit_status

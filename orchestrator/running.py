@@ -3,6 +3,8 @@
 import asyncio
 import importlib
 import logging
+from collections.abc import Coroutine
+from typing import Any
 
 import attrs
 
@@ -32,6 +34,7 @@ from orchestrator.starting import StartOptions, first_events
 from orchestrator.workspace import Workspace, WorkspaceError, read_config
 from orchestrator.world import AskKind
 from projections.state import WorkspaceState
+from projections.views import REQUEST
 
 _LOG = logging.getLogger(__name__)
 
@@ -70,11 +73,13 @@ def _start_as_meant(workspace: Workspace, start: StartOptions) -> StartOptions:
 
     Raises WorkspaceError for such an environment that no request on disk stands behind.
     """
+    now, seq = clock.read(), read_state(workspace.journal_path).seq
+    waiting = [item for item in Inbox(workspace.metadata, now).look(now, seq) if item.name == REQUEST]
+    start = attrs.evolve(start, request_waits=bool(waiting))
     problem = workspace.environment_problem(start.environment) if start.environment else ""
     if not problem:
         return start
-    now = clock.read()
-    asked = next((item for item in Inbox(workspace.metadata, now).look(now) if item.kind is AskKind.SWITCH), None)
+    asked = next((item for item in waiting if item.kind is AskKind.SWITCH), None)
     if asked is None:
         raise WorkspaceError(problem, f"there are: {', '.join(workspace.environment_names()) or 'none yet'}")
     return attrs.evolve(start, environment="" if workspace.environment_problem(asked.source) else asked.source)
@@ -103,12 +108,15 @@ async def _supervise(ledger: Ledger, options: RunOptions) -> int:
     supervisor = Supervisor(ledger, children, workers, observer, performer)
     hooks = Hooks(supervisor, narrator)
     control = ControlServer(hooks)
-    beside = [asyncio.create_task(_open_control(control, supervisor)), asyncio.create_task(narrator.mirror())]
-    if options.foreground:
-        beside.append(asyncio.create_task(OutputFollower(ledger).follow()))
+    beside = [_beside(_open_control(control, supervisor)), _beside(narrator.mirror())]
+    output = OutputFollower(ledger) if options.foreground else None
+    if output is not None:
+        output.start()
     try:
         return await supervisor.run()
     finally:
+        if output is not None:
+            output.stop()
         for task in beside:
             task.cancel()
         await asyncio.gather(*beside, return_exceptions=True)
@@ -130,8 +138,23 @@ async def _open_control(control: ControlServer, supervisor: Supervisor) -> None:
     except ControlUnavailable as error:
         listening = ControlListening(host="", port=None, why=f"{error}; {error.hint}")
         _LOG.warning("%s; %s", error, error.hint)
+    except (ImportError, OSError) as error:
+        listening = ControlListening(host="", port=None, why=f"the control server could not be started: {error}")
+        _LOG.warning("%s", listening.why)
     ledger.ask(lambda _: (Draft(listening),))
     supervisor.wake()
+
+
+def _beside(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    """A task beside the loop. It may end with an error without ending us, but not without saying so."""
+    task = asyncio.get_running_loop().create_task(work)
+    task.add_done_callback(_say_why_it_ended)
+    return task
+
+
+def _say_why_it_ended(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and task.exception() is not None:
+        _LOG.error("a task beside the loop has ended", exc_info=task.exception())
 
 
 class Hooks:

@@ -14,11 +14,15 @@ from projections.state import Goal, WorkspaceState
 
 @attrs.frozen
 class StartOptions:
-    """What an orchestrator was started with: "" and None mean, go on with what the journal says. `manual`: by a person."""
+    """What an orchestrator was started with: "" and None mean, go on with what the journal says. `manual`: by a person.
+
+    `request_waits`: a request lies on disk. It says where to switch to; `environment` does not.
+    """
 
     environment: str = ""
     arguments: tuple[str, ...] | None = None
     manual: bool = True
+    request_waits: bool = False
 
 
 def first_events(
@@ -36,7 +40,7 @@ def first_events(
         manual=options.manual,
     )
     events.append(Draft(started))
-    busy = state.job is not None or bool(state.processes)
+    busy = not options.request_waits and (state.job is not None or bool(state.processes))
     if busy and options.environment and options.environment != (state.job.wanted if state.job else state.environment):
         ask = SwitchAsk(target=options.environment, origin=Origin.CLI)
         serving = attrs.evolve(state, goal=Goal.SERVE)

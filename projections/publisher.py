@@ -7,8 +7,10 @@ an older one. Views are not fsynced: they are derived, and rewritten when the wo
 import contextlib
 import json
 import os
+import stat
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
 
 import attrs
 
@@ -31,26 +33,47 @@ def compare(folder: Path, expected: Mapping[str, bytes | None]) -> tuple[Drift, 
     return tuple(Drift(name, content, found[name]) for name, content in expected.items() if found[name] != content)
 
 
+NOT_A_FILE: Final = b"(not a regular file that can be read)"
+"""What is found where a pipe, a folder, a link or something unreadable lies under a view's name: never what we write."""
+READ_BYTES: Final = 1 << 20
+"""The most that is read of a file that others can write; views have some 300 bytes."""
+
+
 def read_bytes(path: Path) -> bytes | None:
-    """The file's bytes; None when there is no such file (or it is no file, or may not be read)."""
+    """The file's first READ_BYTES; None when there is none; NOT_A_FILE for anything that it would be wrong to read.
+
+    Never blocks, whatever lies there: a pipe without a writer would, for ever, and with the write lock held.
+    """
     try:
-        return path.read_bytes()
-    except OSError:
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+    except FileNotFoundError:
         return None
+    except OSError:
+        return NOT_A_FILE
+    try:
+        return os.read(descriptor, READ_BYTES) if stat.S_ISREG(os.fstat(descriptor).st_mode) else NOT_A_FILE
+    except OSError:
+        return NOT_A_FILE
+    finally:
+        os.close(descriptor)
 
 
-def is_ours(content: bytes) -> bool:
-    """Whether these bytes are a request or lock that we published: ours carry a `switch_id`."""
+def is_ours(content: bytes, seq: int) -> bool:
+    """Whether these bytes are a request or lock that we published: ours carry the number of a switch up to `seq`.
+
+    A number that the journal cannot know is somebody else's, or of a journal that is gone.
+    """
     try:
         document = json.loads(content)
     except (ValueError, RecursionError):
         return False
-    return isinstance(document, dict) and isinstance(document.get("switch_id"), int)
+    switch = document.get("switch_id") if isinstance(document, dict) else None
+    return isinstance(switch, int) and not isinstance(switch, bool) and 0 < switch <= seq
 
 
-def _is_kept(name: str, content: bytes | None, found: bytes | None) -> bool:
+def _is_kept(name: str, content: bytes | None, found: bytes | None, seq: int) -> bool:
     """Whether a foreign file must not be overwritten or removed: a request at any time, a lock while there is none of ours."""
-    if found is None or is_ours(found):
+    if found is None or is_ours(found, seq):
         return False
     return name == REQUEST or (name == LOCK and content is None)
 
@@ -61,27 +84,38 @@ class Publisher:
     def __init__(self, folder: Path) -> None:
         """`folder` is the workspace's `.metadata`."""
         self._folder = folder
+        self.problems: tuple[str, ...] = ()
         self._written: dict[str, bytes | None] = {}
 
     def publish(self, state: WorkspaceState) -> tuple[Drift, ...]:
         """Write every view that differs on disk, in the order that readers rely on; what others had changed is returned.
 
         A request that is not ours is left where it is until it has been taken in; a lock that is not ours until it is taken.
+        A view that cannot be written does not keep the others back: `problems` names it, and it is tried again each time.
         """
-        wanted = views(state)
+        wanted, problems = views(state), []
         drifted = []
         for name in writing_order(state):
             content, found = wanted[name], read_bytes(self._folder / name)
-            if found == content or _is_kept(name, content, found):
+            if found == content or _is_kept(name, content, found, state.seq):
                 continue
             if name in self._written and self._written[name] == content:
                 drifted.append(Drift(name, content, found))
-            self._write(name, content)
-        self._written = wanted
+            try:
+                self._write(name, content)
+            except OSError as error:
+                problems.append(f"writing {self._folder / name}: {error.strerror or error}")
+        self._written, self.problems = wanted, tuple(problems)
         return tuple(drifted)
+
+    def discard(self, name: str) -> None:
+        """Take whatever lies under a view's name away. Raises OSError."""
+        self._write(name, None)
 
     def _write(self, name: str, content: bytes | None) -> None:
         path = self._folder / name
+        if path.is_dir() and not path.is_symlink():
+            path.rename(self._folder / f"{name}.moved-aside.{os.getpid()}")
         if content is None:
             path.unlink(missing_ok=True)
             return
@@ -98,5 +132,5 @@ class Publisher:
 
     def touch(self, name: str) -> None:
         """Set the file's mtime to now, where it exists: foreign programs take an old lock for a dead one."""
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(OSError):
             os.utime(self._folder / name)

@@ -152,4 +152,7 @@ def _wall_s(stamp: Stamp) -> float:
 
 
 def _as_json(document: Mapping[str, Any] | None) -> bytes | None:
-    return None if document is None else (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode()
+    """As UTF-8; what is no Unicode text (a lone surrogate, from a file name) stays a JSON escape."""
+    if document is None:
+        return None
+    return (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode("utf-8", "backslashreplace")

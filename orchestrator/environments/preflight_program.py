@@ -297,4 +297,5 @@ if __name__ == "__main__":
     os.chdir(folder)
     found, noted = examine(os.path.realpath(os.path.join(folder, "main.py")), sys.path)
     version = ".".join(map(str, sys.version_info[:3]))
-    sys.stdout.write(json.dumps({"ok": not found, "problem": found, "python": version, "note": noted}) + "\n")
+    verdict = {"ok": not found, "problem": found[:600], "python": version, "note": noted[:600]}  # one line of a log
+    sys.stdout.write("\n" + json.dumps(verdict) + "\n")

@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import attrs
 
@@ -21,6 +22,7 @@ from orchestrator.workspace import Workspace
 from orchestrator.world import WorkFacts
 from projections.state import Worker, WorkKind
 
+_SAID_CHARS = 600
 _SAID_LINES = 5
 """Lines of a failed worker's output that become its error text."""
 
@@ -133,22 +135,36 @@ def _ended(code: int | None, signal: str) -> str:
 
 
 def _preflight_result(lines: tuple[str, ...], code: int | None, signal: str) -> WorkFacts:
-    """The program's last line is its verdict; without one, its Python does not run."""
-    warnings = preflight_warnings()
-    try:
-        verdict = json.loads(lines[-1]) if lines else None
-    except ValueError:
-        verdict = None
-    if not isinstance(verdict, dict) or "ok" not in verdict:
+    """The last line that is a verdict counts: its Python may print more at its end. Without one, that does not run."""
+    verdict = next(filter(None, map(_verdict, reversed(lines))), None)
+    if verdict is None:
         problem = f"the environment's Python does not run: {_ended(code, signal)}; {_said(lines)}"
         return WorkFacts(alive=False, ended=True, ok=False, problem=problem)
+    warned = preflight_warnings()
     return WorkFacts(
         alive=False,
         ended=True,
         ok=bool(verdict["ok"]),
-        problem=str(verdict.get("problem", "")),
-        checks=tuple(filter(None, (f"python {verdict.get('python', '?')}", str(verdict.get("note", ""))))) + warnings,
+        problem=_plain(verdict.get("problem", "")),
+        checks=(
+            f"python {_plain(verdict.get('python', '?'))}",
+            *filter(None, [_plain(verdict.get("note", ""))]),
+            *warned,
+        ),
     )
+
+
+def _verdict(line: str) -> dict[str, Any] | None:
+    try:
+        document = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return document if isinstance(document, dict) and "ok" in document else None
+
+
+def _plain(said: object) -> str:
+    """What the target's Python said, fit to be stored: printable, masked, not endless."""
+    return mask("".join(character if character.isprintable() else " " for character in str(said))[:_SAID_CHARS])
 
 
 def _sync_result(lines: tuple[str, ...], code: int | None, signal: str) -> WorkFacts:

@@ -18,7 +18,7 @@ from orchestrator.logs.rotation import private, rotate, rotated_path
 from orchestrator.logs.tail import MAX_LINE_CHARS, shown
 
 ROTATE_BYTES: Final = 4 * 1024 * 1024
-"""A log above this is moved to `<name>.1` before the next line."""
+"""A log above this is copied to `<name>.1` and emptied before the next line."""
 SHOWN_LINES: Final = 80
 """Entries that readers show."""
 MIRRORED_LINES_PER_S: Final = 200

@@ -150,7 +150,7 @@ class Children:
         return count
 
     def survivors(self, key: int) -> tuple[Identity, ...]:
-        """What lives on of a process that has ended: see `process_tree.members`. Not the process itself."""
+        """What lives on of a process that has ended: see `tree.members`. Not the process itself."""
         child = self._children.get(key)
         if child is None:
             return ()

@@ -100,7 +100,34 @@ def test_a_request_of_the_wrong_shape_is_rejected_at_once(inbox, tmp_path, now, 
 
 def test_our_own_view_is_no_request(inbox, tmp_path, now):
     write(tmp_path, REQUEST, {"target_env": "beta", "source_env": None, "timestamp": 1.0, "switch_id": 4})
-    assert inbox.look(now) == ()
+    assert inbox.look(now, seq=4) == ()
+
+
+@pytest.mark.parametrize("number", [5, 0, -1, True, "4", None, 4.0])
+def test_a_number_that_the_journal_cannot_know_is_no_view_of_ours(inbox, tmp_path, now, number):
+    write(tmp_path, REQUEST, {"target_env": "beta", "switch_id": number})
+    (item,) = inbox.look(now, seq=4)
+    assert item.kind is AskKind.SWITCH
+
+
+@pytest.mark.parametrize("field", ["target_env", "source_env"])
+def test_text_that_is_no_unicode_is_rejected(inbox, tmp_path, now, field):
+    write(tmp_path, REQUEST, '{"target_env": "a", "' + field + '": "x\\ud800"}')
+    assert only(inbox, now).kind is AskKind.REJECTED
+
+
+def test_a_source_that_is_no_name_is_rejected(inbox, tmp_path, now):
+    write(tmp_path, REQUEST, {"target_env": "a", "source_env": "../elsewhere"})
+    assert only(inbox, now).kind is AskKind.REJECTED
+
+
+def test_a_wall_clock_that_steps_back_makes_no_later_request_old(inbox, tmp_path, now):
+    path = write(tmp_path, REQUEST, {"target_env": "beta"})
+    os.utime(path, ns=(now.wall_ns, now.wall_ns - 3_600 * S))
+    assert only(inbox, now).kind is AskKind.SWITCH
+    write(tmp_path, COMMAND, {"command": "restart"})
+    os.utime(tmp_path / COMMAND, ns=(now.wall_ns, now.wall_ns - 3_600 * S))
+    assert [item.kind for item in inbox.look(now)] == [AskKind.RESTART, AskKind.SWITCH]
 
 
 def test_a_request_that_was_old_when_we_started_is_stale(tmp_path, now):
@@ -156,10 +183,11 @@ def test_a_link_a_folder_a_pipe_and_a_huge_file_are_rejected_and_never_waited_fo
 
 def test_one_that_cannot_be_removed_is_not_seen_again(inbox, tmp_path, now):
     path = tmp_path / REQUEST
-    path.mkdir()
+    (path / "full").mkdir(parents=True)
     seen = only(inbox, now)
     assert not inbox.remove(seen.name, seen.key)
     assert inbox.look(now) == ()
+    (path / "full").rmdir()
     path.rmdir()
     write(tmp_path, REQUEST, {"target_env": "beta"})
     assert only(inbox, now).kind is AskKind.SWITCH

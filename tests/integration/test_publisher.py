@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from journal.events import ControlListening, OrchestratorStopped
-from projections.publisher import Drift, Publisher, compare, is_ours, read_bytes
+from projections.publisher import NOT_A_FILE, Drift, Publisher, compare, is_ours, read_bytes
 from projections.views import CONTROL_PORT, LOCK, PID, REQUEST, STATUS, views
 from tests.helpers.histories import History
 
@@ -117,7 +117,7 @@ def test_a_foreign_lock_is_left_while_there_is_none_of_ours(tmp_path, publisher)
     assert (tmp_path / LOCK).read_bytes() == b""
 
     publisher.publish(history.switching("b").state)
-    assert is_ours((tmp_path / LOCK).read_bytes())
+    assert is_ours((tmp_path / LOCK).read_bytes(), history.state.seq)
 
 
 def test_a_lock_of_ours_is_removed_when_it_is_free(tmp_path, switching):
@@ -130,20 +130,55 @@ def test_a_lock_of_ours_is_removed_when_it_is_free(tmp_path, switching):
 
 @pytest.mark.parametrize(
     ("document", "ours"),
-    [({"switch_id": 7}, True), ({"switch_id": "7"}, False), ({"target_env": "b"}, False), ([7], False)],
+    [
+        ({"switch_id": 7}, True),
+        ({"switch_id": 1}, True),
+        ({"switch_id": 8}, False),
+        ({"switch_id": 0}, False),
+        ({"switch_id": True}, False),
+        ({"switch_id": "7"}, False),
+        ({"target_env": "b"}, False),
+        ([7], False),
+    ],
 )
-def test_ours_are_known_by_their_switch(document, ours):
-    assert is_ours(json.dumps(document).encode()) is ours
+def test_ours_are_known_by_the_number_of_a_switch_that_the_journal_can_know(document, ours):
+    assert is_ours(json.dumps(document).encode(), 7) is ours
 
 
-def test_a_folder_in_the_place_of_a_view_is_an_error_and_leaves_no_temporary_file(tmp_path, publisher, switching):
-    (tmp_path / PID).mkdir()
+def test_a_folder_in_the_place_of_a_view_is_moved_aside_with_what_is_in_it(tmp_path, publisher, switching):
+    (tmp_path / PID / "kept").mkdir(parents=True)
 
-    with pytest.raises(OSError, match=PID):
+    publisher.publish(switching.state)
+
+    assert publisher.problems == ()
+    assert (tmp_path / PID).is_file()
+    assert [path.parent.name for path in tmp_path.glob("*/kept")] == [f"{PID}.moved-aside.{os.getpid()}"]
+
+
+@pytest.mark.parametrize("name", [PID, LOCK, REQUEST])
+def test_a_pipe_or_a_link_under_a_views_name_is_never_waited_for_nor_followed(tmp_path, publisher, switching, name):
+    endless = tmp_path / "endless"
+    endless.symlink_to("/dev/zero")
+    for make in (lambda: os.mkfifo(tmp_path / name), lambda: (tmp_path / name).symlink_to(endless)):
+        make()
+        assert read_bytes(tmp_path / name) == NOT_A_FILE
         publisher.publish(switching.state)
+        (tmp_path / name).unlink()
 
-    assert not [name for name in present(tmp_path) if ".tmp." in name]
-    assert read_bytes(tmp_path / PID) is None
+
+def test_a_view_that_cannot_be_written_keeps_no_other_back_and_is_tried_again(tmp_path, publisher, switching):
+    blocked = tmp_path / f"{LOCK}.tmp.{os.getpid()}"
+    blocked.mkdir()
+
+    publisher.publish(switching.state)
+
+    assert LOCK in publisher.problems[0]
+    assert STATUS in present(tmp_path)
+    assert LOCK not in present(tmp_path)
+    blocked.rmdir()
+    publisher.publish(switching.state)
+    assert publisher.problems == ()
+    assert LOCK in present(tmp_path)
 
 
 def test_a_reader_never_sees_half_a_view(tmp_path, publisher):

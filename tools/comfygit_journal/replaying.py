@@ -76,7 +76,7 @@ def _look(journal: Journal, folder: Path, state: WorkspaceState) -> tuple[Worksp
     states = _states_since(journal, state)
     allowed = [views(one) for one in states]
     wrong = [name for name, content in found.items() if all(content != one[name] for one in allowed)]
-    return states[-1], tuple(_difference(name, allowed[-1][name], found[name]) for name in wrong)
+    return states[-1], tuple(_difference(name, allowed[-1][name], found[name], states[-1].seq) for name in wrong)
 
 
 def _states_since(journal: Journal, state: WorkspaceState) -> list[WorkspaceState]:
@@ -95,8 +95,8 @@ def _is_live(state: WorkspaceState) -> bool:
     return state.orchestrator is not None and is_alive(state.orchestrator)
 
 
-def _difference(name: str, expected: bytes | None, found: bytes | None) -> Difference:
-    foreign = name in {REQUEST, LOCK} and found is not None and not is_ours(found)
+def _difference(name: str, expected: bytes | None, found: bytes | None, seq: int) -> Difference:
+    foreign = name in {REQUEST, LOCK} and found is not None and not is_ours(found, seq)
     return Difference(name, expected, found, foreign)
 
 
@@ -105,20 +105,28 @@ def restore(path: Path, folder: Path) -> tuple[WorkspaceState, tuple[Difference,
 
     Holds the write lock of the journal at `path`: nobody else publishes meanwhile. Raises CommandError, JournalError.
     """
-    with Journal.open(path, own_actor("cli")) as journal, journal.writing():
-        folded = fold_journal(journal)
-        if folded.problem is not None:
-            raise folded.problem
-        before = _compared(folder, folded.state)
-        try:
-            Publisher(folder).publish(folded.state)
-        except OSError as exc:
-            message = f"restoring the views in {folder}: {exc}"
-            raise CommandError(message, "free some space, or run it as the owner of the workspace") from exc
-        left = _compared(folder, folded.state)
+    publisher = Publisher(folder)
+    with Journal.open(path, own_actor("cli")) as journal:
+        earlier = _whole(fold_journal(journal))  # the long part, while others may still write
+        with journal.writing():
+            state = _whole(fold_journal(journal, None, earlier))
+            before = _compared(folder, state)
+            publisher.publish(state)
+            left = _compared(folder, state)
+    if publisher.problems:
+        message = f"restoring the views: {'; '.join(publisher.problems)}"
+        raise CommandError(message, "free some space, or run it as the owner of the workspace")
     names = {difference.name for difference in left}
-    return folded.state, tuple(difference for difference in before if difference.name not in names), left
+    return state, tuple(difference for difference in before if difference.name not in names), left
+
+
+def _whole(folded: Folded) -> WorkspaceState:
+    if folded.problem is not None:
+        raise folded.problem
+    return folded.state
 
 
 def _compared(folder: Path, state: WorkspaceState) -> tuple[Difference, ...]:
-    return tuple(_difference(drift.name, drift.expected, drift.found) for drift in compare(folder, views(state)))
+    return tuple(
+        _difference(drift.name, drift.expected, drift.found, state.seq) for drift in compare(folder, views(state))
+    )
