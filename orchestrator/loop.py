@@ -58,6 +58,7 @@ class Supervisor:
         self._watched: dict[int, int] = {}
         self._touched: Stamp | None = None
         self._data_version = 0
+        self._has_rung = True
         self._timer: asyncio.TimerHandle | None = None
         self._woken = asyncio.Event()
         self._bell = Doorbell(ledger.workspace.metadata, self.wake)
@@ -173,8 +174,10 @@ class Supervisor:
 
     def _react_to_files(self) -> None:
         """Whatever somebody did to our views is undone, and journaled."""
-        if self._bell.take() or self.ledger.view_problems:
+        self._has_rung = bool(self._bell.take()) or self._has_rung
+        if self._has_rung or self.ledger.view_problems:
             self.ledger.publish()
+            self._has_rung = False
         if self.ledger.view_problems != self._view_problems:
             self._view_problems = self.ledger.view_problems
             for problem in self._view_problems:

@@ -298,4 +298,4 @@ if __name__ == "__main__":
     found, noted = examine(os.path.realpath(os.path.join(folder, "main.py")), sys.path)
     version = ".".join(map(str, sys.version_info[:3]))
     verdict = {"ok": not found, "problem": found[:600], "python": version, "note": noted[:600]}  # one line of a log
-    sys.stdout.write("\n" + json.dumps(verdict) + "\n")
+    sys.stdout.write(json.dumps(verdict) + "\n")

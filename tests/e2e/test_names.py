@@ -108,11 +108,12 @@ def test_by_a_panel_that_starts_us(workspace):
 
 
 @pytest.mark.scenario("B-27")
-def test_a_source_of_such_a_name_is_never_looked_for(workspace):
+def test_a_request_with_a_source_of_such_a_name_is_rejected_and_the_source_never_looked_for(workspace):
     live = a_workspace_with_an_outside(workspace)
     request = {"target_env": "good", "source_env": "../outside", "timestamp": 1_700_000_000.0}
     (live.metadata / ".switch_request.json").write_text(json.dumps(request))
     before = everything(live, but=["environments"])
     live.start("good")
-    assert live.until_over().serving == "good"
+    live.until(lambda state: state.serving == "good")
+    assert "'../outside'" in live.of(FileRejected)[0].why
     assert everything(live, but=["environments"]) == before
