@@ -18,6 +18,8 @@ from comfyui_stand_in.environment import DEADLINE_S, StandInEnvironment, until
 from comfyui_stand_in.install import give_orders
 from comfyui_stand_in.misbehaviour import KEYS, MisbehaviourError
 
+pytestmark = pytest.mark.slow
+
 README = Path(__file__).parents[2] / "tools" / "comfyui_stand_in" / "README.md"
 MARKING_NODE = "from pathlib import Path; Path('loaded').touch()"
 ROUTED_NODE = """

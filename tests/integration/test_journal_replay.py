@@ -17,6 +17,8 @@ from projections.publisher import Publisher
 from projections.views import views
 from tests.helpers.story_events import broken_target, completed, journal_of, serving
 
+pytestmark = pytest.mark.slow
+
 WRITER = """
 import sys
 from pathlib import Path

@@ -11,6 +11,8 @@ import pytest
 
 import orchestrator
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent.parent
 PACKAGES = {"journal", "projections", "orchestrator", "comfygit_journal"}
 

@@ -16,6 +16,8 @@ from journal.writelock import WriteLock, holder_pid, polled_lock
 from tests.helpers.journals import new_journal, numbers, probes, run_python
 from tests.helpers.waiting import until
 
+pytestmark = pytest.mark.slow
+
 WRITER = """
 import sys
 from tests.helpers.journals import *

@@ -3,6 +3,7 @@
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -12,6 +13,8 @@ from journal import Anchor, Draft, Journal, JournalConflict, Recorded, verify
 from journal.events import Event
 from tests.helpers.event_strategies import events
 from tests.helpers.journals import new_journal
+
+pytestmark = pytest.mark.slow
 
 BATCHES = st.lists(events(), min_size=1, max_size=4)
 

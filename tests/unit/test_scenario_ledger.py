@@ -2,6 +2,8 @@
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 ONE_TEST_EACH = """
     import pytest
 

@@ -10,7 +10,8 @@ from projections.evolve import fold
 from projections.views import views
 from tests.helpers.chaos import Chaos, come_to_rest, random_world, run_history
 
-pytestmark = pytest.mark.no_cover  # slow when measured, and what it runs has unit tests of its own
+# slow when measured, and what it runs has unit tests of its own
+pytestmark = [pytest.mark.slow, pytest.mark.no_cover]
 
 BATCHES, BATCH = 4, 25
 

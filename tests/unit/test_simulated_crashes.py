@@ -13,7 +13,8 @@ from tests.helpers.invariants import must
 from tests.helpers.simulated_comfyui import DIES_AT_START, Script, SimulatedEnvironment, Work
 from tests.helpers.simulated_world import SimulatedWorld
 
-pytestmark = pytest.mark.no_cover  # slow when measured, and what it runs has unit tests of its own
+# slow when measured, and what it runs has unit tests of its own
+pytestmark = [pytest.mark.slow, pytest.mark.no_cover]
 
 QUICK = Script(serves_after_s=0.0)
 CONFIG = Config(probe_interval_s=0.2, probation_s=5.0, calm_after_s=5.0)
