@@ -21,6 +21,8 @@ from tests.helpers.control_client import (
 )
 from tests.helpers.waiting import until_async
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("beginning", [b"", b"GET /hea", b"POST /kill HTTP/1.1\r\nX-Slow: "])
 @in_event_loop

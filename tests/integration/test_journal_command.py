@@ -19,6 +19,8 @@ from orchestrator import workspace
 from tests.helpers.journal_command import Run, database, runner
 from tests.helpers.story_events import broken_target, journal_of, rolled_back, serving
 
+pytestmark = pytest.mark.slow
+
 READING = ["replay", "log", "show 3", "switches", "explain", "verify"]
 
 

@@ -50,7 +50,8 @@ from tests.helpers.simulated_comfyui import (
 )
 from tests.helpers.simulated_world import BrokenInvariantError, SimulatedWorld
 
-pytestmark = pytest.mark.no_cover  # slow when measured, and what it runs has unit tests of its own
+# slow when measured, and what it runs has unit tests of its own
+pytestmark = [pytest.mark.slow, pytest.mark.no_cover]
 
 A_MINUTE_AND_MORE = 75
 
