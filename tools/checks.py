@@ -52,7 +52,6 @@ class Wish:
     """What is to run: the static checks or not, and pytest with these arguments."""
 
     static: bool
-    together: bool
     pytest: tuple[str, ...]
 
 
@@ -85,7 +84,7 @@ def understand(argv: Sequence[str]) -> Wish:
         arguments += [f"--cov-fail-under={COVERAGE_FLOOR_PERCENT}"]
     if options.long:
         arguments += ["--hypothesis-profile=long", "--timeout=900"]
-    return Wish(static=not selection, together=options.fast, pytest=(*arguments, *rest))
+    return Wish(static=not selection, pytest=(*arguments, *rest))
 
 
 def static_steps() -> dict[str, list[str]]:
@@ -101,18 +100,18 @@ def static_steps() -> dict[str, list[str]]:
 
 
 def run_all(wish: Wish) -> list[Result]:
-    """Run the steps: static ones side by side, then pytest (or with `together` at the same time)."""
+    """Run the steps: the static ones beside pytest, whose children leave a core idle now and then."""
     if not wish.static:
         return [_run_pytest(wish.pytest)]
     with ThreadPoolExecutor(max_workers=2) as pool:
         running = [pool.submit(_run_static, title, command) for title, command in static_steps().items()]
         try:
-            tests = [_run_pytest(wish.pytest)] if wish.together else []
+            tests = _run_pytest(wish.pytest)
             static = _shown(step.result() for step in running)
         except KeyboardInterrupt:
             pool.shutdown(cancel_futures=True)
             raise
-    return [*static, *(tests or [_run_pytest(wish.pytest)])]
+    return [*static, tests]
 
 
 def summarise(results: Sequence[Result], total_s: float) -> str:

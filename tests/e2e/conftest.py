@@ -12,7 +12,7 @@ from tests.helpers.live_workspace import LiveWorkspace
 Maker = Callable[..., LiveWorkspace]
 
 
-MEASURED = {"test_supervising", "test_rollback"}
+MEASURED = {"test_rollback"}
 """Files whose child processes count for the coverage: measuring a start takes as long again as the start itself."""
 
 

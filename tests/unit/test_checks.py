@@ -47,7 +47,6 @@ def test_coverage_of_a_selection_has_no_floor():
 def test_fast_leaves_out_the_slow_ones_and_coverage():
     wish = checks.understand(["--fast"])
     assert marks(wish) == "not slow and not e2e"
-    assert wish.together
     assert "--cov" not in wish.pytest
 
 
