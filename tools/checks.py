@@ -70,7 +70,10 @@ def main(argv: Sequence[str]) -> int:
 def understand(argv: Sequence[str]) -> Wish:
     """The wish behind the command line. A selection of tests leaves out the static checks, coverage and its floor."""
     options, rest = _parser().parse_known_args(argv)
-    arguments = ["-n", str(max(2, min(os.cpu_count() or 2, MOST_WORKERS))), "--dist", "worksteal"]
+    workers = min(
+        (os.cpu_count() or 2) + 1, MOST_WORKERS
+    )  # one more than cores: most of what takes long waits for children
+    arguments = ["-n", str(workers), "--dist", "worksteal"]
     folders = [name for name, chosen in (("unit", options.unit), ("integration", options.integration)) if chosen]
     selection = bool(folders) or any(_selects(argument) for argument in rest)
     whole = not options.fast and not selection
