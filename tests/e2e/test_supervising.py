@@ -245,6 +245,7 @@ def test_the_last_port_wins_in_whatever_form_comfyui_takes_it(workspace):
     with (live.metadata / "orchestrator.log").open("ab") as log:
         live.orchestrators.append(subprocess.Popen([*command, "--args", *arguments], stderr=log))
     live.until(lambda state: state.serving == "good")
+    assert [event.port for event in live.of(ProcessIntended)] == [live.port]
 
 
 def test_seqs_have_no_gap_and_time_goes_forward(workspace):
