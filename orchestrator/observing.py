@@ -1,7 +1,5 @@
 """The world as `decide` gets it: collected just before each decision, and only as far as the state makes it matter."""
 
-from collections.abc import Iterator
-
 import attrs
 
 from journal.clock import MS, Stamp, is_over
@@ -9,6 +7,7 @@ from journal.events import Origin, Role
 from journal.identity import Identity, identify, is_alive
 from journal.masking import mask
 from orchestrator.config import Config
+from orchestrator.deciding.needs import environments_needed, is_clearing, needs_fingerprint
 from orchestrator.deciding.situation import endpoint_for
 from orchestrator.endpoint import Endpoint
 from orchestrator.environments.backends import backend_for
@@ -27,11 +26,9 @@ from orchestrator.world import (
     ProbeFacts,
     World,
 )
-from projections.generations import latest_of
 from projections.locking import ForeignLock
 from projections.publisher import is_ours, read_bytes
-from projections.state import Job, Process, WorkspaceState
-from projections.switching import Stage
+from projections.state import Process, WorkspaceState
 from projections.views import LOCK, STARTUP
 
 LOG_TAIL_LINES = 20
@@ -96,14 +93,14 @@ class Observer:
             work=None if state.worker is None else self._workers.facts(state.worker),
             probe=self.holders.probe,
             probing=self.holders.probing,
-            port=_port(endpoint) if next_start or (free and _is_clearing(state)) else None,
+            port=_port(endpoint) if next_start or (free and is_clearing(state)) else None,
             inbox=inbox,
             source=self._source(state, inbox, endpoint, now),
             foreign_lock=foreign_lock(self._workspace, now, state.seq),
             startup_environment=self._startup_environment(state) if inbox else "",
             environments={
-                name: self._environment(name, fingerprint=name == next_start or _needs_fingerprint(name, state))
-                for name in {*_names(state, inbox), next_start} - {""}
+                name: self._environment(name, fingerprint=name == next_start or needs_fingerprint(name, state))
+                for name in {*environments_needed(state, inbox), next_start} - {""}
             },
         )
 
@@ -200,10 +197,6 @@ def _port(endpoint: Endpoint) -> PortFacts:
     return PortFacts(endpoint.port, free=False, holder=mask(described) or "a process that we may not look at")
 
 
-def _is_clearing(state: WorkspaceState) -> bool:
-    return state.job is not None and state.job.stage is Stage.CLEARING
-
-
 def foreign_lock(workspace: Workspace, now: Stamp, seq: int) -> ForeignLock | None:
     """The lock file, if it is not ours, with its mtime as seen from `now`."""
     path = workspace.metadata / LOCK
@@ -228,25 +221,3 @@ def read_startup_environment(workspace: Workspace) -> str:
         return ""
     name = document.get("environment_name") if isinstance(document, dict) else None
     return name if isinstance(name, str) and not workspace.environment_problem(name) else ""
-
-
-def _names(state: WorkspaceState, inbox: tuple[InboxItem, ...]) -> Iterator[str]:
-    yield from (item.target for item in inbox if item.target)
-    if state.job is not None:
-        yield state.job.wanted
-        if _lacks_evidence(state.job, state):
-            yield state.job.source
-
-
-def _lacks_evidence(job: Job, state: WorkspaceState) -> bool:
-    return bool(job.source) and job.origin is Origin.FILE and latest_of(state.generations, job.source) is None
-
-
-def _needs_fingerprint(name: str, state: WorkspaceState) -> bool:
-    """While it is about to be synced or started, and for a source that is about to be recorded."""
-    job = state.job
-    if job is None:
-        return False
-    if name == job.wanted and job.stage in {Stage.SYNCING, Stage.CLEARING}:
-        return True
-    return name == job.source and _lacks_evidence(job, state)

@@ -1,6 +1,6 @@
 """An orchestrator's shell on the simulated machine: what it sees, what its effects do, and what it forgets when it dies."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import attrs
 
@@ -21,6 +21,7 @@ from orchestrator.actions import (
     TakeForeignLock,
     Took,
 )
+from orchestrator.deciding.needs import environments_needed, is_clearing, needs_fingerprint
 from orchestrator.world import (
     ChildFacts,
     EnvironmentFacts,
@@ -31,10 +32,8 @@ from orchestrator.world import (
     WorkFacts,
     World,
 )
-from projections.generations import latest_of
 from projections.locking import ForeignLock
-from projections.state import Job, Process, WorkspaceState
-from projections.switching import Stage
+from projections.state import Process, WorkspaceState
 from tests.helpers.simulated_comfyui import SimulatedEnvironment, SimulatedWorker, Work
 from tests.helpers.simulated_machine import SimulatedMachine
 
@@ -71,13 +70,13 @@ class SimulatedOrchestrator:
             work=None if state.worker is None else self._work(state.worker.worker),
             probe=self.probe,
             probing=self.probing,
-            port=self._port() if next_start or (free and _is_clearing(state)) else None,
+            port=self._port() if next_start or (free and is_clearing(state)) else None,
             inbox=inbox,
             source=self._source(state, inbox),
             foreign_lock=None if machine.foreign_lock is None else ForeignLock(machine.foreign_lock),
             environments={
-                name: self._environment(name, fingerprint=name == next_start or _needs_fingerprint(name, state))
-                for name in {*_names(state, inbox), next_start} - {""}
+                name: self._environment(name, fingerprint=name == next_start or needs_fingerprint(name, state))
+                for name in {*environments_needed(state, inbox), next_start} - {""}
             },
         )
 
@@ -228,28 +227,3 @@ class SimulatedOrchestrator:
 
 def _pids(survivors: int) -> tuple[int, ...]:
     return tuple(range(90_000, 90_000 + survivors))
-
-
-def _is_clearing(state: WorkspaceState) -> bool:
-    return state.job is not None and state.job.stage is Stage.CLEARING
-
-
-def _names(state: WorkspaceState, inbox: tuple[InboxItem, ...]) -> Iterator[str]:
-    yield from (item.target for item in inbox if item.target)
-    if state.job is not None:
-        yield state.job.wanted
-        if _lacks_evidence(state.job, state):
-            yield state.job.source
-
-
-def _lacks_evidence(job: Job, state: WorkspaceState) -> bool:
-    return bool(job.source) and job.origin is Origin.FILE and latest_of(state.generations, job.source) is None
-
-
-def _needs_fingerprint(name: str, state: WorkspaceState) -> bool:
-    job = state.job
-    if job is None:
-        return False
-    if name == job.wanted and job.stage in {Stage.SYNCING, Stage.CLEARING}:
-        return True
-    return name == job.source and _lacks_evidence(job, state)

@@ -1,0 +1,37 @@
+"""Which environments a state makes it necessary to look at, and how closely: what the observer asks before each decision."""
+
+from collections.abc import Iterator
+
+from journal.events import Origin
+from orchestrator.world import InboxItem
+from projections.generations import latest_of
+from projections.state import Job, WorkspaceState
+from projections.switching import Stage
+
+
+def is_clearing(state: WorkspaceState) -> bool:
+    """Whether the job waits for the port to be free."""
+    return state.job is not None and state.job.stage is Stage.CLEARING
+
+
+def environments_needed(state: WorkspaceState, inbox: tuple[InboxItem, ...]) -> Iterator[str]:
+    """The names to look at: what is asked for, what is being brought up, and a source nobody has seen healthy."""
+    yield from (item.target for item in inbox if item.target)
+    if state.job is not None:
+        yield state.job.wanted
+        if _lacks_evidence(state.job, state):
+            yield state.job.source
+
+
+def needs_fingerprint(name: str, state: WorkspaceState) -> bool:
+    """While it is about to be synced or started, and for a source that is about to be recorded."""
+    job = state.job
+    if job is None:
+        return False
+    if name == job.wanted and job.stage in {Stage.SYNCING, Stage.CLEARING}:
+        return True
+    return name == job.source and _lacks_evidence(job, state)
+
+
+def _lacks_evidence(job: Job, state: WorkspaceState) -> bool:
+    return bool(job.source) and job.origin is Origin.FILE and latest_of(state.generations, job.source) is None
