@@ -14,7 +14,7 @@ from journal.clock import Stamp
 from journal.codec import Actor, Draft
 from orchestrator.actions import Act, Decision, Took, Wait
 from orchestrator.config import Config
-from orchestrator.deciding import attempting, idling, settling, stopping, working
+from orchestrator.deciding import attempting, idling, lingering, settling, stopping, working
 from orchestrator.deciding.situation import Situation, foresee, soonest
 from orchestrator.world import World
 from projections.state import WorkspaceState
@@ -24,13 +24,14 @@ Rule = Callable[[Situation], Decision | None]
 _RULES: Final[tuple[Rule, ...]] = (
     settling.signal,
     settling.inbox,
-    settling.foreign_lock,
+    lingering.claim,
+    lingering.foreign_lock,
     settling.processes,
     settling.source,
     working.worker,
     settling.probe,
     stopping.end_supervision,
-    settling.shown_outcome,
+    lingering.shown,
     attempting.attempt,
     idling.idle,
 )
@@ -51,7 +52,7 @@ def decide(state: WorkspaceState, world: World, now: Stamp, config: Config) -> D
         decision = rule(situation)
         if decision is not None:
             break
-    return decision if isinstance(decision, Act) else soonest(decision, *settling.reminders(situation))
+    return decision if isinstance(decision, Act) else soonest(decision, *lingering.reminders(situation))
 
 
 def plan(state: WorkspaceState, world: World, now: Stamp, config: Config, actor: Actor) -> Decision:

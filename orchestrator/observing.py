@@ -3,7 +3,7 @@
 import attrs
 
 from journal.clock import MS, Stamp, is_over
-from journal.events import Origin, Role
+from journal.events import Role
 from journal.identity import Identity, identify, is_alive
 from journal.masking import mask
 from orchestrator.config import Config
@@ -14,7 +14,7 @@ from orchestrator.environments.backends import backend_for
 from orchestrator.environments.workers import Workers
 from orchestrator.inbox import Inbox
 from orchestrator.logs.tail import tail
-from orchestrator.network.ports import can_bind, port_holders
+from orchestrator.network.ports import can_bind, port_holders, working_directory
 from orchestrator.processes.children import Children, find_spawned
 from orchestrator.workspace import Workspace
 from orchestrator.world import (
@@ -97,6 +97,7 @@ class Observer:
             inbox=inbox,
             source=self._source(state, inbox, endpoint, now),
             foreign_lock=foreign_lock(self._workspace, now, state.seq),
+            claim_is_dead=state.claim is not None and not is_alive(state.claim.holder),
             startup_environment=self._startup_environment(state) if inbox else "",
             environments={
                 name: self._environment(name, fingerprint=name == next_start or needs_fingerprint(name, state))
@@ -154,7 +155,7 @@ class Observer:
             return None
         names = [item.source or self._startup_environment(state) for item in inbox if item.target]
         job = state.job
-        if job is not None and job.origin is Origin.FILE and not job.rolling_back and job.source:
+        if job is not None and job.origin.is_a_page and not job.rolling_back and job.source:
             names.append(job.source)
         folders = frozenset(
             str(self._workspace.environment(name).comfyui.resolve())
@@ -163,6 +164,8 @@ class Observer:
         )
         if not folders:
             return None
+        if job is not None and job.requester is not None and working_directory(job.requester) in folders:
+            return job.requester
         last = self._source_search
         if last is None or last.folders != folders or is_over(last.at, SOURCE_LOOK_NS, now):
             last = self._source_search = _SourceSearch(now, folders, _listener_in(folders, endpoint))

@@ -132,7 +132,10 @@ class SwitchAsk:
 
 @attrs.frozen
 class World:
-    """All facts for one decision. `launcher` is the command line that people run us with, before the subcommand."""
+    """All facts for one decision. `launcher` is the command line that people run us with, before the subcommand.
+
+    `claim_is_dead`: whoever holds the lock without a switch is gone.
+    """
 
     me: Identity
     workspace: str = ""
@@ -146,6 +149,7 @@ class World:
     inbox: tuple[InboxItem, ...] = ()
     source: Identity | None = None
     foreign_lock: ForeignLock | None = None
+    claim_is_dead: bool = False
     startup_environment: str = ""
     environments: Mapping[str, EnvironmentFacts] = attrs.Factory(dict)
 

@@ -27,7 +27,7 @@ SILENT: Final = frozenset(
     {
         "spawn.requested",
         "file.drifted",
-        "lock.broken",
+        "lock.refused",
         "health.failed",
     }
 )
@@ -36,7 +36,7 @@ SILENT: Final = frozenset(
 
 def evolve(state: WorkspaceState, recorded: Recorded) -> WorkspaceState:
     """The state after `recorded`. Raises IllegalEventError for a gap in the seqs and for an event that cannot happen now."""
-    event = recorded.event
+    event, before = recorded.event, state
     if recorded.seq != state.seq + 1:
         raise IllegalEventError(f"at seq {state.seq}", event.stored_name, recorded.seq)
     if event.stored_name in STAGE_EVENTS:
@@ -47,7 +47,16 @@ def evolve(state: WorkspaceState, recorded: Recorded) -> WorkspaceState:
     job = state.job
     if job is not None and job.progress < PROGRESS[job.public_state]:
         job = replaced(job, progress=PROGRESS[job.public_state])
-    return replaced(state, seq=recorded.seq, at=recorded.at, job=job)
+    state = replaced(state, seq=recorded.seq, at=recorded.at, job=job)
+    if state.posted is not None and state.posted is before.posted and _shown(state) != _shown(before):
+        return replaced(state, posted=None)
+    return state
+
+
+def _shown(state: WorkspaceState) -> tuple[object, ...]:
+    """What the status is made of, where nobody has posted another one."""
+    job = state.job
+    return (state.outcome, None if job is None else (job.job, job.public_state, job.error))
 
 
 def fold(events: Iterable[Recorded], state: WorkspaceState | None = None) -> WorkspaceState:

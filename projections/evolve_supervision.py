@@ -89,6 +89,7 @@ def _stopped(state: WorkspaceState, event: OrchestratorStopped, recorded: Record
         aborted_for=None,
         restart_asked=None,
         job=None,
+        posted=None,
     )
 
 

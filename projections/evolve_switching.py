@@ -10,12 +10,14 @@ from journal.events import (
     GenerationProven,
     GenerationRecorded,
     LockAcquired,
+    LockBroken,
     LockReleased,
     Origin,
     RefusalReason,
     RollbackTried,
     RollbackTryFailed,
     StatusCleared,
+    StatusSet,
     SwitchAborted,
     SwitchCompleted,
     SwitchCriticallyFailed,
@@ -29,7 +31,8 @@ from journal.events import (
 )
 from projections.evolve_supervision import hide_success
 from projections.generations import KEPT, Candidate, Generation, find
-from projections.locking import Lock
+from projections.locking import OWNER_DEAD, Claim, Lock
+from projections.posted import PostedStatus
 from projections.replacing import replaced
 from projections.state import SWITCHES_KEPT, Job, JobKind, Outcome, OutcomeState, Verdict, WorkspaceState
 from projections.switching import IllegalEventError, Stage
@@ -74,12 +77,13 @@ def _requested(state: WorkspaceState, event: SwitchRequested, recorded: Recorded
 
 
 def _refused(state: WorkspaceState, event: SwitchRefused, recorded: Recorded) -> WorkspaceState:
-    if event.origin is not Origin.FILE:
+    already = event.why is RefusalReason.ALREADY_SERVING
+    if event.origin is Origin.FILE:  # its page has had its answer already, and its ComfyUI leaves
+        state = replaced(state, refused_at=recorded.at)
+    elif not event.origin.is_a_page or not already:
         return state
-    state = replaced(state, refused_at=recorded.at)
     if state.job is not None and state.job.is_switch:
         return state
-    already = event.why is RefusalReason.ALREADY_SERVING
     outcome = Outcome(
         switch=recorded.seq,
         state=OutcomeState.COMPLETE if already else OutcomeState.ROLLED_BACK,
@@ -94,17 +98,27 @@ def _refused(state: WorkspaceState, event: SwitchRefused, recorded: Recorded) ->
 
 
 def _lock_acquired(state: WorkspaceState, event: LockAcquired, recorded: Recorded) -> WorkspaceState:
-    if state.lock is not None or recorded.switch is None:
-        stage = f"lock held for switch {state.lock.switch}" if state.lock else "no switch named"
+    if state.lock is not None:
+        raise IllegalEventError(f"lock held for switch {state.lock.switch}", event.stored_name, recorded.seq)
+    if recorded.switch is not None:  # a claim ends in the switch that it was meant for
+        return replaced(state, lock=Lock(recorded.switch, recorded.at, event.holder), claim=None)
+    if state.claim is not None or event.holder is None:
+        stage = "no holder named" if state.claim is None else f"lock claimed by {state.claim.holder.pid}"
         raise IllegalEventError(stage, event.stored_name, recorded.seq)
-    return replaced(state, lock=Lock(recorded.switch, recorded.at, event.holder))
+    return replaced(state, claim=Claim(recorded.seq, recorded.at, event.holder))
 
 
 def _lock_released(state: WorkspaceState, event: LockReleased, recorded: Recorded) -> WorkspaceState:
+    if state.lock is None and state.claim is not None:
+        return replaced(state, claim=None)
     if state.lock is None or (state.job is not None and state.job.is_switch):
         stage = "lock free" if state.lock is None else "its switch not ended"
         raise IllegalEventError(stage, event.stored_name, recorded.seq)
     return replaced(state, lock=None)
+
+
+def _lock_broken(state: WorkspaceState, event: LockBroken, _: Recorded) -> WorkspaceState:
+    return replaced(state, claim=None) if event.why == OWNER_DEAD else state
 
 
 def _preflighted(state: WorkspaceState, event: SwitchPreflighted, recorded: Recorded) -> WorkspaceState:
@@ -190,11 +204,17 @@ def _critically_failed(state: WorkspaceState, event: SwitchCriticallyFailed, rec
 
 def _aborted(state: WorkspaceState, event: SwitchAborted, recorded: Recorded) -> WorkspaceState:
     shown = OutcomeState.ABORTED if event.manual else OutcomeState.CRITICAL_FAILURE
-    return _end(state, recorded, shown, serving="", error=event.error, command=event.recovery_command)
+    shown = OutcomeState.ROLLED_BACK if event.serving else shown
+    return _end(state, recorded, shown, serving=event.serving, error=event.error, command=event.recovery_command)
+
+
+def _status_set(state: WorkspaceState, event: StatusSet, recorded: Recorded) -> WorkspaceState:
+    posted = PostedStatus(event.state, event.progress, event.message, event.fields, recorded.at)
+    return replaced(state, posted=posted)
 
 
 def _cleared(state: WorkspaceState, _event: StatusCleared, _: Recorded) -> WorkspaceState:
-    return hide_success(state)
+    return replaced(hide_success(state), posted=None)
 
 
 def _generation_recorded(state: WorkspaceState, event: GenerationRecorded, recorded: Recorded) -> WorkspaceState:
@@ -238,9 +258,11 @@ HANDLERS: Final[dict[Any, Any]] = {
     SwitchCriticallyFailed: _critically_failed,
     SwitchAborted: _aborted,
     LockAcquired: _lock_acquired,
+    LockBroken: _lock_broken,
     LockReleased: _lock_released,
     RollbackTried: _tried,
     RollbackTryFailed: _try_failed,
+    StatusSet: _status_set,
     StatusCleared: _cleared,
     GenerationRecorded: _generation_recorded,
     GenerationProven: _proven,

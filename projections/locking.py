@@ -1,13 +1,19 @@
 """The switch lock: who holds it, and when a foreign lock file may be taken away.
 
 The lock belongs to a switch, not to a process: it is taken with the switch's request and freed with its last event.
-Nothing of ours ever expires. Only a lock file that a foreign program left, with no switch behind it, has an age.
+Nothing of ours ever expires. Only a lock file that a foreign program left, with no switch behind it, has an age; and a claim,
+the lock of somebody who has not asked for a switch yet, ends with that process.
 """
+
+from typing import Final
 
 import attrs
 
 from journal.clock import Stamp, age_ns, seconds
 from journal.identity import Identity
+
+OWNER_DEAD: Final = "owner_dead"
+"""Why a claim was taken away, in `lock.broken`: its holder died without asking for a switch."""
 
 
 @attrs.frozen
@@ -17,6 +23,15 @@ class Lock:
     switch: int
     acquired: Stamp
     holder: Identity | None
+
+
+@attrs.frozen
+class Claim:
+    """The lock without a switch, by the seq of its `lock.acquired`: `holder` means to ask for one, and its death frees it."""
+
+    claim: int
+    acquired: Stamp
+    holder: Identity
 
 
 @attrs.frozen

@@ -59,7 +59,7 @@ def read_bytes(path: Path) -> bytes | None:
 
 
 def is_ours(content: bytes, seq: int) -> bool:
-    """Whether these bytes are a request or lock that we published: ours carry the number of a switch up to `seq`.
+    """Whether these bytes are a request or lock that we published: ours carry the number of a switch or claim up to `seq`.
 
     A number that the journal cannot know is somebody else's, or of a journal that is gone.
     """
@@ -67,8 +67,8 @@ def is_ours(content: bytes, seq: int) -> bool:
         document = json.loads(content)
     except (ValueError, RecursionError):
         return False
-    switch = document.get("switch_id") if isinstance(document, dict) else None
-    return isinstance(switch, int) and not isinstance(switch, bool) and 0 < switch <= seq
+    numbers = [document.get("switch_id"), document.get("claim_id")] if isinstance(document, dict) else []
+    return any(isinstance(n, int) and not isinstance(n, bool) and 0 < n <= seq for n in numbers)
 
 
 def _is_kept(name: str, content: bytes | None, found: bytes | None, seq: int) -> bool:

@@ -12,7 +12,8 @@ from journal.clock import Stamp
 from journal.events import ExitCause, Ladder, Origin, Role, StartupCaptured
 from journal.identity import Identity
 from projections.generations import Candidate, Generation, Probation
-from projections.locking import Lock
+from projections.locking import Claim, Lock
+from projections.posted import PostedStatus
 from projections.switching import PUBLIC_STAGE, Stage
 
 SWITCHES_KEPT = 20
@@ -252,6 +253,7 @@ class WorkspaceState:
     job: Job | None = None
     worker: Worker | None = None
     lock: Lock | None = None
+    claim: Claim | None = None
     generations: tuple[Generation, ...] = ()
     probation: Probation | None = None
     trouble: Trouble | None = None
@@ -263,6 +265,7 @@ class WorkspaceState:
     restart_asked: int | None = None
     refused_at: Stamp | None = None
     outcome: Outcome | None = None
+    posted: PostedStatus | None = None
     switches: tuple[Outcome, ...] = ()
     last_exit: LastExit | None = None
     startup: StartupCaptured | None = None

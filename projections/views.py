@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from journal.clock import S, Stamp
+from projections.locking import Claim
+from projections.posted import PostedStatus
 from projections.state import REQUEST_FILE, Job, JobKind, Outcome, OutcomeState, WorkspaceState
 from projections.switching import PROGRESS
 
@@ -55,9 +57,22 @@ def writing_order(state: WorkspaceState) -> tuple[str, ...]:
 
 def status_document(state: WorkspaceState) -> dict[str, Any] | None:
     """What `.switch_status.json` says and the control server answers; None when there is nothing to say (idle)."""
+    if state.posted is not None:
+        return _posted_status(state.posted)
     if state.job is not None and (state.job.is_switch or state.job.kind in {JobKind.RETRY, JobKind.BARE}):
         return _open_status(state.job)
     return None if state.outcome is None else _outcome_status(state.outcome)
+
+
+def _posted_status(posted: PostedStatus) -> dict[str, Any]:
+    """Its own fields last: none of them takes the place of ours."""
+    ours = {
+        "state": posted.state,
+        "progress": posted.progress,
+        "message": posted.message,
+        "updated_at": _wall_s(posted.at),
+    }
+    return {**ours, "target_env": None, "source_env": None, **json.loads(posted.fields), **ours}
 
 
 def _open_status(job: Job) -> dict[str, Any]:
@@ -113,13 +128,25 @@ def _request(state: WorkspaceState) -> bytes | None:
 
 def _lock(state: WorkspaceState) -> bytes | None:
     if state.lock is None:
-        return None
+        return None if state.claim is None else _claim(state.claim)
     return _as_json(
         {
             "switch_id": state.lock.switch,
             "target_env": None if state.job is None else state.job.environment,
             "holder_pid": None if state.lock.holder is None else state.lock.holder.pid,
             "acquired_at": _wall_s(state.lock.acquired),
+        }
+    )
+
+
+def _claim(claim: Claim) -> bytes | None:
+    return _as_json(
+        {
+            "switch_id": None,
+            "claim_id": claim.claim,
+            "target_env": None,
+            "holder_pid": claim.holder.pid,
+            "acquired_at": _wall_s(claim.acquired),
         }
     )
 

@@ -15,13 +15,28 @@ class SwitchKind(StrEnum):
 
 
 class Origin(StrEnum):
-    """The way a request came in."""
+    """The way a request came in: `file`, `function` and `panel` are ways of a ComfyUI's page.
+
+    `file`: the public panel's files. `function`: a function of ours called in its place. `panel`: our own panel.
+    """
 
     FILE = "file"
+    FUNCTION = "function"
+    PANEL = "panel"
     CLI = "cli"
     CONTROL = "control"
     SIGNAL = "signal"
     SUPERVISOR = "supervisor"
+
+    @property
+    def is_a_page(self) -> bool:
+        """Whether a ComfyUI asked, which need not be one of ours."""
+        return self in {Origin.FILE, Origin.FUNCTION, Origin.PANEL}
+
+    @property
+    def leaves_by_itself(self) -> bool:
+        """Whether the ComfyUI that asked ends with 43 without being told."""
+        return self in {Origin.FILE, Origin.FUNCTION}
 
 
 class RefusalReason(StrEnum):
@@ -32,6 +47,7 @@ class RefusalReason(StrEnum):
     LOCKED = "locked"
     SWITCH_OPEN = "switch_open"
     STOPPING = "stopping"
+    ORCHESTRATOR_ACTIVE = "orchestrator_active"
 
 
 @event("switch.requested")
@@ -64,20 +80,34 @@ class SwitchRefused(Event):
 
 @event("lock.acquired")
 class LockAcquired(Event):
-    """The switch lock is taken, for the switch in the envelope. `foreign`: a foreign lock file became this one."""
+    """The switch lock is taken, for the switch in the envelope. `foreign`: a foreign lock file became this one.
+
+    Without a switch in the envelope it is a claim: `holder` means to ask for one next. A claim ends with the holder's death.
+    """
 
     holder: Identity | None
     foreign: bool = False
 
 
+@event("lock.refused")
+class LockRefused(Event):
+    """`asker` wanted the lock without a switch, and did not get it: `why` names who has it."""
+
+    asker: Identity
+    why: str
+
+
 @event("lock.released")
 class LockReleased(Event):
-    """The switch lock is free; in the transaction of its switch's last event, and at no other time."""
+    """The switch lock is free: in the transaction of its switch's last event, or when a claim is given up."""
 
 
 @event("lock.broken")
 class LockBroken(Event):
-    """A foreign lock file without a switch was taken away: `foreign_stale`, or its request was `refused`."""
+    """A lock without a switch was taken away.
+
+    Of a foreign file, that is `foreign_stale` or whose request was `refused`; or of a claim whose holder is dead (`owner_dead`).
+    """
 
     why: str
     age_ns: int
@@ -154,13 +184,27 @@ class SwitchCriticallyFailed(Event):
 
 @event("switch.aborted")
 class SwitchAborted(Event):
-    """The switch ended because supervision ends. `manual`: for a ComfyUI that was started by hand and goes on."""
+    """The switch ended before its target was reached or given up. `manual`: for a ComfyUI that was started by hand and goes on.
+
+    `serving`: what serves or is about to, for a switch that was withdrawn while no orchestrator lived; else supervision ended.
+    """
 
     error: str
     manual: bool
     recovery_command: str
+    serving: str = ""
+
+
+@event("status.set")
+class StatusSet(Event):
+    """Somebody outside of the orchestrator wants this status to be shown. `fields`: more of it, a JSON object as text."""
+
+    state: str
+    progress: int
+    message: str
+    fields: str
 
 
 @event("status.cleared")
 class StatusCleared(Event):
-    """The outcome of the last switch has been shown for long enough."""
+    """The outcome of the last switch, or a status that was set, has been shown for long enough."""

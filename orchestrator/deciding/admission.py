@@ -1,11 +1,11 @@
 """Whether a switch is begun: asked by a file, a command line or the panel, the answer is found here and nowhere else."""
 
-from journal.clock import Stamp, age_ns
+from journal.clock import S, Stamp, age_ns
 from journal.codec import Draft
 from journal.events import LockAcquired, LockBroken, Origin, RefusalReason, SwitchKind, SwitchRefused, SwitchRequested
 from orchestrator.config import Config
 from orchestrator.world import SwitchAsk
-from projections.locking import ForeignLock
+from projections.locking import OWNER_DEAD, Claim, ForeignLock
 from projections.state import Goal, WorkspaceState
 
 
@@ -17,21 +17,24 @@ def admit(
     config: Config,
     *,
     after: int = 0,
+    claim_is_dead: bool = False,
 ) -> tuple[Draft, ...]:
     """The events that answer `ask`: a switch and its lock, or its refusal with the reason and who stands in the way.
 
-    `after` says how many events of the same transaction come first. A request by file takes the foreign lock along: whoever
-    wrote the one has touched the other. Any other asker has to wait until a foreign lock is stale.
+    `after` says how many events of the same transaction come first; `claim_is_dead`, that the holder of the state's claim is.
+    A request by file takes lock or claim along: whoever wrote the one has taken the other. Any other asker has to wait
+    until a foreign lock is stale, and a claim given up, unless it is its own.
     """
-    refused = _refusal(state, ask, foreign_lock, now, config)
-    if refused is not None:
-        return (Draft(refused),)
+    claim = None if claim_is_dead else state.claim
+    refusal = _refusal(state, ask, claim) or _locked(ask, foreign_lock, now, config)
+    if refusal is not None:
+        return (Draft(refusal),)
     source = ask.source or state.serving or state.environment
-    events = (
-        [Draft(LockBroken(why="foreign_stale", age_ns=age_ns(foreign_lock.touched, now)))]
-        if (foreign_lock is not None and ask.origin is not Origin.FILE)
-        else []
-    )
+    events = []
+    if state.claim is not None and claim_is_dead:
+        events.append(Draft(LockBroken(why=OWNER_DEAD, age_ns=age_ns(state.claim.acquired, now))))
+    if foreign_lock is not None and ask.origin is not Origin.FILE:
+        events.append(Draft(LockBroken(why="foreign_stale", age_ns=age_ns(foreign_lock.touched, now))))
     switch = state.seq + 1 + after + len(events)
     requested = SwitchRequested(
         target=ask.target,
@@ -46,37 +49,46 @@ def admit(
     return (*events, Draft(requested, switch=switch), Draft(lock, switch=switch))
 
 
-def _refusal(
-    state: WorkspaceState, ask: SwitchAsk, foreign_lock: ForeignLock | None, now: Stamp, config: Config
-) -> SwitchRefused | None:
+def _refusal(state: WorkspaceState, ask: SwitchAsk, claim: Claim | None) -> SwitchRefused | None:
     job = state.job
     if ask.problem:
-        return _refused(ask, RefusalReason.UNKNOWN, ask.problem)
+        return refused(ask, RefusalReason.UNKNOWN, ask.problem)
     if state.goal is Goal.STOP:
-        return _refused(ask, RefusalReason.STOPPING, "the orchestrator is stopping; ask again when it has stopped")
+        return refused(ask, RefusalReason.STOPPING, "the orchestrator is stopping; ask again when it has stopped")
     if job is not None and job.is_switch:
         holder = None if state.lock is None else state.lock.holder
         asker = "" if holder is None else f", asked for by pid {holder.pid}"
-        return _refused(
+        return refused(
             ask,
             RefusalReason.SWITCH_OPEN,
             f"switch {job.job} to {job.environment!r} holds the lock{asker}; wait or abort it",
         )
     if state.serving == ask.target and ask.generation is None:
-        return _refused(ask, RefusalReason.ALREADY_SERVING, f"environment {ask.target!r} serves already")
-    if (
-        foreign_lock is not None
-        and ask.origin is not Origin.FILE
-        and not foreign_lock.is_stale(now, config.lock_timeout_s)
-    ):
-        age_s = age_ns(foreign_lock.touched, now) / 1e9
-        return _refused(
-            ask,
-            RefusalReason.LOCKED,
-            f"another program touched .switch.lock {age_s:.0f} s ago; it counts for {config.lock_timeout_s:g} s",
+        return refused(ask, RefusalReason.ALREADY_SERVING, f"environment {ask.target!r} serves already")
+    if claim is not None and ask.origin is not Origin.FILE and claim.holder != ask.requester:
+        return refused(
+            ask, RefusalReason.LOCKED, f"{claimed_by(claim)}; wait until it has asked for its switch, or end it"
         )
     return None
 
 
-def _refused(ask: SwitchAsk, why: RefusalReason, message: str) -> SwitchRefused:
+def claimed_by(claim: Claim) -> str:
+    """Who has the lock without a switch, in words."""
+    return f"the process {claim.holder.pid} has claimed the lock"
+
+
+def _locked(ask: SwitchAsk, lock: ForeignLock | None, now: Stamp, config: Config) -> SwitchRefused | None:
+    if lock is None or ask.origin is Origin.FILE or lock.is_stale(now, config.lock_timeout_s):
+        return None
+    return refused(ask, RefusalReason.LOCKED, touched_by_others(lock, now, config.lock_timeout_s))
+
+
+def touched_by_others(lock: ForeignLock, now: Stamp, lock_timeout_s: float) -> str:
+    """That a foreign lock file counts, in words."""
+    age_s = age_ns(lock.touched, now) / S
+    return f"another program touched .switch.lock {age_s:.0f} s ago; it counts for {lock_timeout_s:g} s"
+
+
+def refused(ask: SwitchAsk, why: RefusalReason, message: str) -> SwitchRefused:
+    """The event that says no."""
     return SwitchRefused(target=ask.target[:255], source=ask.source[:255], origin=ask.origin, why=why, message=message)

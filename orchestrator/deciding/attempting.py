@@ -11,7 +11,6 @@ from journal.events import (
     HealthConfirmed,
     HealthFailed,
     LockReleased,
-    Origin,
     PreflightStarted,
     ProcessIntended,
     Role,
@@ -50,7 +49,7 @@ def attempt(situation: Situation) -> Decision | None:
 def _evidence_for_source(situation: Situation, job: Job) -> Decision | None:
     """The very first switch: its source was never seen healthy by us, so it is probed while it answers, or believed."""
     state = situation.state
-    if job.origin is not Origin.FILE or job.rolling_back or not job.source or latest_of(state.generations, job.source):
+    if not job.origin.is_a_page or job.rolling_back or not job.source or latest_of(state.generations, job.source):
         return None
     source, facts = state.source_process, situation.environment(job.source)
     if facts is None or facts.fingerprint is None or facts.problem:
@@ -147,7 +146,7 @@ def _leaving_by_itself(situation: Situation, job: Job) -> Decision | None:
     """A ComfyUI whose page asked leaves with 43 by itself: it has its time before anybody signals it."""
     main = situation.state.main_process
     grace_ns = seconds(situation.config.source_grace_s)
-    if main is None or main.stopping is not None or job.origin is not Origin.FILE or job.rolling_back:
+    if main is None or main.stopping is not None or not job.origin.leaves_by_itself or job.rolling_back:
         return None
     return None if situation.over(job.requested, grace_ns) else situation.wait(job.requested, grace_ns)
 

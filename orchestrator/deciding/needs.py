@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 
-from journal.events import Origin
 from orchestrator.world import InboxItem
 from projections.generations import latest_of
 from projections.state import Job, WorkspaceState
@@ -34,4 +33,4 @@ def needs_fingerprint(name: str, state: WorkspaceState) -> bool:
 
 
 def _lacks_evidence(job: Job, state: WorkspaceState) -> bool:
-    return bool(job.source) and job.origin is Origin.FILE and latest_of(state.generations, job.source) is None
+    return bool(job.source) and job.origin.is_a_page and latest_of(state.generations, job.source) is None

@@ -1,8 +1,6 @@
 """Facts before policy: what the world shows becomes events before anything is decided on it."""
 
-from typing import TypeGuard
-
-from journal.clock import MS, S, Stamp, age_ns, elapsed_ns, seconds
+from journal.clock import MS, S, Stamp, elapsed_ns
 from journal.codec import Draft
 from journal.events import (
     AbortRequested,
@@ -12,7 +10,6 @@ from journal.events import (
     FileRejected,
     HealthFailed,
     HealthProbed,
-    LockBroken,
     Origin,
     ProcessAdopted,
     ProcessExited,
@@ -23,15 +20,13 @@ from journal.events import (
     Role,
     ShutdownRequested,
     SourceSeen,
-    StatusCleared,
 )
-from orchestrator.actions import Act, Decision, Sweep, TakeFile, TakeForeignLock, Took, Wait
+from orchestrator.actions import Act, Decision, Sweep, TakeFile, Took
 from orchestrator.deciding.admission import admit
 from orchestrator.deciding.failing import exit_error, failure
-from orchestrator.deciding.situation import LOOK_NS, Situation
+from orchestrator.deciding.situation import Situation
 from orchestrator.world import AskKind, ChildFacts, InboxItem, Presence, SwitchAsk
-from projections.locking import ForeignLock
-from projections.state import Goal, Job, Outcome, OutcomeState, Process
+from projections.state import Goal, Job, OutcomeState, Process
 
 EXIT_RESTART = 42
 """How ComfyUI says that it wants to be started again."""
@@ -99,7 +94,15 @@ def _answer(situation: Situation, item: InboxItem, take: TakeFile) -> Decision:
             problem=environment.problem,
             requester=situation.world.source,
         )
-        answer = admit(situation.state, ask, situation.world.foreign_lock, situation.now, situation.config, after=1)
+        answer = admit(
+            situation.state,
+            ask,
+            situation.world.foreign_lock,
+            situation.now,
+            situation.config,
+            after=1,
+            claim_is_dead=situation.world.claim_is_dead,
+        )
     else:
         answer = (Draft(_command(item)),)
     drafts = (Draft(ingested), *(Draft(d.event, switch=d.switch, cause=cause) for d in answer))
@@ -112,27 +115,6 @@ def _command(item: InboxItem) -> Event:
     if item.kind is AskKind.SHUTDOWN:
         return ShutdownRequested(origin=Origin.FILE, reason=item.reason)
     return AbortRequested(origin=Origin.FILE, reason=item.reason, manual_pid=item.pid)
-
-
-def foreign_lock(situation: Situation) -> Decision | None:
-    """A foreign lock with no switch behind it is taken away: when it is stale, or the request that it came with was refused."""
-    lock, now = situation.world.foreign_lock, situation.now
-    if lock is None or situation.state.lock is not None:
-        return None
-    if lock.is_stale(now, situation.config.lock_timeout_s):
-        why = "foreign_stale"
-    elif _came_with_a_refused_request(situation, lock):
-        why = "refused"
-    else:
-        return None
-    return situation.act(LockBroken(why=why, age_ns=age_ns(lock.touched, now)), effect=TakeForeignLock())
-
-
-def _came_with_a_refused_request(situation: Situation, lock: ForeignLock) -> bool:
-    refused_at = situation.state.refused_at
-    if refused_at is None or situation.world.inbox:
-        return False
-    return age_ns(lock.touched, situation.now) >= elapsed_ns(refused_at, situation.now)
 
 
 def processes(situation: Situation) -> Decision | None:
@@ -250,34 +232,6 @@ def source(situation: Situation) -> Decision | None:
         return None
     endpoint = situation.endpoint
     return situation.act(SourceSeen(environment=job.source, identity=found, url=endpoint.url, port=endpoint.port))
-
-
-def shown_outcome(situation: Situation) -> Decision | None:
-    """The outcome of the last switch is shown for a time, whatever else goes on; a critical failure until it is mended."""
-    outcome = situation.state.outcome
-    if not _is_shown_for_a_time(outcome):
-        return None
-    linger_ns = seconds(situation.config.status_linger_s)
-    return situation.act(StatusCleared()) if situation.over(outcome.at, linger_ns) else None
-
-
-def reminders(situation: Situation) -> tuple[Wait, ...]:
-    """When to look again for what hinders no other rule: an outcome shown, a killed worker, foreign files half written or old."""
-    state, lock, config = situation.state, situation.world.foreign_lock, situation.config
-    waits = []
-    linger_ns = seconds(config.status_linger_s)
-    if _is_shown_for_a_time(state.outcome) and not situation.over(state.outcome.at, linger_ns):
-        waits.append(situation.wait(state.outcome.at, linger_ns))
-    if situation.world.has_unfinished_item or (state.worker is not None and state.worker.cancelled is not None):
-        waits.append(situation.look_again())
-    if lock is not None and state.lock is None:
-        left_ns = seconds(config.lock_timeout_s) - age_ns(lock.touched, situation.now)
-        waits.append(situation.wait_ns(max(LOOK_NS, left_ns)))
-    return tuple(waits)
-
-
-def _is_shown_for_a_time(outcome: Outcome | None) -> TypeGuard[Outcome]:
-    return outcome is not None and outcome.state is not OutcomeState.CRITICAL_FAILURE
 
 
 def probe(situation: Situation) -> Decision | None:

@@ -90,11 +90,19 @@ def _holder(pid: int | None) -> PortHolder:
     identity = None if pid is None else identify(pid)
     if identity is None:
         return PortHolder(None, "", "")
-    command = cwd = ""
     try:
-        process = psutil.Process(identity.pid)
-        command = shlex.join(process.cmdline())
-        cwd = process.cwd()
+        command = shlex.join(psutil.Process(identity.pid).cmdline())
     except psutil.Error:
-        pass
-    return PortHolder(identity, command, cwd)
+        command = ""
+    return PortHolder(identity, command, working_directory(identity))
+
+
+def working_directory(identity: Identity) -> str:
+    """Where exactly this process works; "" when it is gone or not ours to look at."""
+    import psutil
+
+    try:
+        cwd = psutil.Process(identity.pid).cwd()
+    except (psutil.Error, OSError):
+        return ""
+    return cwd if is_alive(identity) else ""

@@ -152,8 +152,8 @@ def test_the_lock_is_not_taken_twice():
         in_stage(Stage.PREPARING).add(LockAcquired(holder=None))
 
 
-def test_the_lock_is_not_taken_for_nothing():
-    with pytest.raises(IllegalEventError, match="no switch named"):
+def test_a_claim_by_nobody_is_no_claim():
+    with pytest.raises(IllegalEventError, match="no holder named"):
         History().serving().add(LockAcquired(holder=None))
 
 

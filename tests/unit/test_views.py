@@ -231,6 +231,15 @@ def test_aborted_is_only_for_a_manual_start(manual, state):
     assert (status(history)["state"], status(history)["progress"]) == (state, 100)
 
 
+def test_a_switch_that_was_withdrawn_is_shown_as_rolled_back_to_what_serves():
+    history = in_stage(Stage.PREPARING)
+    withdrawn = SwitchAborted(error="no orchestrator", manual=False, recovery_command="", serving="a")
+    history.add(withdrawn, LockReleased())
+
+    assert (status(history)["state"], status(history)["error"]) == ("rolled_back", "no orchestrator")
+    assert history.state.environment == "a"
+
+
 def test_a_retry_after_a_crash_is_shown_as_recovering():
     history = History().serving("a")
     history.add(exited(history.state.main, 7, ExitCause.CRASH))
