@@ -1,8 +1,6 @@
 """What other processes ask of a workspace: append the wish, see that an orchestrator is there, watch what becomes of it."""
 
 import contextlib
-import os
-import sys
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
@@ -10,7 +8,7 @@ import attrs
 
 from journal import clock
 from journal.clock import Stamp, is_over, seconds
-from journal.codec import Draft
+from journal.codec import Draft, own_actor
 from journal.doorbell import Doorbell
 from journal.errors import JournalMissing
 from journal.events import (
@@ -18,7 +16,7 @@ from journal.events import (
     Origin,
     RestartRequested,
     ShutdownRequested,
-    SpawnRequested,
+    StatusCleared,
     SwitchRefused,
     SwitchRequested,
 )
@@ -27,25 +25,19 @@ from journal.identity import Identity, is_alive, own_identity
 from journal.store import Journal
 from orchestrator.config import Config
 from orchestrator.deciding.admission import admit
-from orchestrator.errors import OrchestratorError
+from orchestrator.deciding.withdrawing import DELETED, was_deleted, withdraw
+from orchestrator.inbox import TAKEN
 from orchestrator.ledger import Ledger
 from orchestrator.observing import foreign_lock
-from orchestrator.processes.detach import spawn_detached
-from orchestrator.workspace import read_config
+from orchestrator.workspace import Workspace, read_config
 from orchestrator.world import SwitchAsk
 from projections.evolve import fold
+from projections.publisher import read_bytes
 from projections.state import Goal, WorkspaceState
-
-ALIVE_WITHIN_S = 15.0
-"""How long a new orchestrator may take to journal its start: Python and imports, 0.3 s on an idle machine."""
-
+from projections.views import LOCK, REQUEST
 
 LOOK_S = 0.25
 """How often somebody who waits looks without being woken."""
-
-
-class NotStartedError(OrchestratorError):
-    """An orchestrator was started in the background and did not come up."""
 
 
 @attrs.frozen
@@ -62,6 +54,11 @@ def living_orchestrator(state: WorkspaceState) -> Identity | None:
     return known if known is not None and is_alive(known) else None
 
 
+def claim_is_dead(state: WorkspaceState) -> bool:
+    """Whether whoever holds the lock without a switch is gone."""
+    return state.claim is not None and not is_alive(state.claim.holder)
+
+
 def as_it_is(state: WorkspaceState) -> WorkspaceState:
     """The state without what only a living orchestrator makes true: with none, nobody is stopping, and what died serves not."""
     if living_orchestrator(state) is not None:
@@ -71,17 +68,40 @@ def as_it_is(state: WorkspaceState) -> WorkspaceState:
     return attrs.evolve(state, goal=Goal.IDLE, main=state.main if serves else None)
 
 
-def launcher() -> tuple[str, ...]:
-    """The command line that runs us, as somebody could paste it: the installed script, else the module."""
-    script = Path(sys.executable).with_name("comfygit-orchestrator")
-    return (str(script),) if script.exists() else (sys.executable, "-m", "orchestrator")
+def open_ledger(workspace: Workspace, role: str) -> Ledger:
+    """The workspace's ledger for a process that is no orchestrator. A switch that was taken back meanwhile is ended first.
+
+    Raises JournalError.
+    """
+    ledger = Ledger.open(workspace, own_actor(role))
+    try:
+        release_if_deleted(ledger)
+    except BaseException:
+        ledger.close()
+        raise
+    return ledger
 
 
-def ask_switch(ledger: Ledger, target: str, *, generation: int | None = None) -> Answer:
-    """Ask for a switch, or (with `generation`) for the way back to one. Journals the wish or its refusal."""
-    workspace = ledger.workspace
-    config, _ = read_config(workspace.config_path, Config())
-    ask = SwitchAsk(
+def release_if_deleted(ledger: Ledger) -> None:
+    """End an open switch whose files somebody deleted, if no orchestrator lives: before anything is published again."""
+    if ledger.state.job is None or not ledger.state.job.is_switch:
+        return
+
+    def answer(state: WorkspaceState) -> tuple[Draft, ...]:
+        there = {name: read_bytes(ledger.workspace.metadata / name) is not None for name in (LOCK, REQUEST, TAKEN)}
+        request_there = there[REQUEST] or there[TAKEN]
+        if living_orchestrator(state) is not None or not was_deleted(
+            state, clock.read(), lock_there=there[LOCK], request_there=request_there
+        ):
+            return ()
+        return (*withdraw(state, DELETED), Draft(StatusCleared()))
+
+    ledger.ask(answer)
+
+
+def command_ask(workspace: Workspace, target: str, generation: int | None = None) -> SwitchAsk:
+    """What a command of this process asks for: a switch to `target`, or (with `generation`) the way back to one."""
+    return SwitchAsk(
         target=target,
         origin=Origin.CLI,
         problem=workspace.environment_problem(target),
@@ -89,9 +109,16 @@ def ask_switch(ledger: Ledger, target: str, *, generation: int | None = None) ->
         requester=own_identity(),
     )
 
+
+def ask_switch(ledger: Ledger, ask: SwitchAsk) -> Answer:
+    """Ask for a switch. Journals the wish or its refusal."""
+    workspace = ledger.workspace
+    config, _ = read_config(workspace.config_path, Config())
+
     def answer(state: WorkspaceState) -> tuple[Draft, ...]:
         now = clock.read()
-        return admit(as_it_is(state), ask, foreign_lock(workspace, now, state.seq), now, config)
+        lock = foreign_lock(workspace, now, state.seq)
+        return admit(as_it_is(state), ask, lock, now, config, claim_is_dead=claim_is_dead(state))
 
     for recorded in ledger.ask(answer):
         if isinstance(recorded.event, SwitchRequested):
@@ -120,32 +147,6 @@ def ask_shutdown(ledger: Ledger, reason: str = "") -> int | None:
 def ask_abort(ledger: Ledger, reason: str = "") -> int:
     """Ask for the end of the open switch; the seq of the request."""
     return ledger.ask(lambda _: (Draft(AbortRequested(origin=Origin.CLI, reason=reason)),))[0].seq
-
-
-def spawn_orchestrator(ledger: Ledger, environment: str = "", arguments: tuple[str, ...] | None = None) -> Identity:
-    """Start an orchestrator in the background and wait until it has journaled that it is there.
-
-    Raises NotStartedError with the place to look when it does not within ALIVE_WITHIN_S.
-    """
-    workspace = ledger.workspace
-    command = [sys.executable, "-m", "orchestrator", "run", "--detached", "--workspace", str(workspace.root)]
-    command += ["--environment", environment] if environment else []
-    command += [] if arguments is None else ["--args", *arguments]
-    ledger.ask(lambda _: (Draft(SpawnRequested(environment=environment, command=tuple(command))),))
-    log = workspace.metadata / "orchestrator.log"
-    spawn_detached(command, log=log, environ=_environ(), cwd=workspace.root)
-    started = clock.read()
-    for state in watch(ledger, started, ALIVE_WITHIN_S):
-        found = living_orchestrator(state)
-        if found is not None:
-            return found
-    message = f"starting an orchestrator for {workspace.root}: it did not come up within {ALIVE_WITHIN_S:g} s"
-    raise NotStartedError(message, f"look at the end of {log}")
-
-
-def _environ() -> dict[str, str]:
-    """Ours, without what says that we are inside a supervised ComfyUI: the orchestrator is not."""
-    return {name: value for name, value in os.environ.items() if name != "COMFYGIT_SUPERVISED"}
 
 
 def watch(ledger: Ledger, since: Stamp, timeout_s: float | None) -> Iterator[WorkspaceState]:

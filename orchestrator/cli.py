@@ -82,8 +82,8 @@ def run(context: click.Context, workspace: Path | None, environment: str, *, det
       comfygit-orchestrator run --environment stable --args --port 8188 --cpu
     All after --args goes to ComfyUI.
     """
-    from orchestrator.asking import launcher
     from orchestrator.endpoint import endpoint_problem
+    from orchestrator.launching import launcher
     from orchestrator.running import RunOptions, run_orchestrator
     from orchestrator.starting import StartOptions
     from orchestrator.workspace import open_workspace

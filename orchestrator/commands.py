@@ -13,7 +13,6 @@ import click
 
 from journal import clock
 from journal.clock import Stamp, elapsed_ns, is_over, seconds
-from journal.codec import own_actor
 from journal.events import RefusalReason
 from orchestrator import showing
 from orchestrator.asking import (
@@ -21,12 +20,14 @@ from orchestrator.asking import (
     ask_restart,
     ask_shutdown,
     ask_switch,
+    command_ask,
     follow_state,
     living_orchestrator,
+    open_ledger,
     read_state,
-    spawn_orchestrator,
     watch,
 )
+from orchestrator.launching import spawn_orchestrator
 from orchestrator.ledger import Ledger
 from orchestrator.waiting import ProgressLine
 from orchestrator.workspace import Workspace, WorkspaceError, open_workspace
@@ -40,7 +41,7 @@ STOP_WITHIN_S = 60.0
 
 
 def _ledger(workspace: Path | None) -> Ledger:
-    return Ledger.open(open_workspace(workspace), own_actor("cli"))
+    return open_ledger(open_workspace(workspace), "cli")
 
 
 def _print(text: str, facts: Any, *, as_json: bool) -> None:
@@ -89,7 +90,7 @@ def _ask_and_follow(
     ledger: Ledger, target: str, generation: int | None, *, wait: bool, timeout_s: float | None, as_json: bool
 ) -> int:
     asked = clock.read()
-    answer = ask_switch(ledger, target, generation=generation)
+    answer = ask_switch(ledger, command_ask(ledger.workspace, target, generation))
     if answer.refused is not None:
         refused = answer.refused
         already = refused.why is RefusalReason.ALREADY_SERVING

@@ -25,6 +25,8 @@ from projections.views import REQUEST
 _LOG = logging.getLogger(__name__)
 
 COMMAND: Final = ".cmd"
+TAKEN: Final = f"{REQUEST}.tmp.taken"
+"""What a request is called from when it is taken in until what followed from it has been published."""
 UNFINISHED_S: Final = 2.0
 """How long a file that does not parse may stay the same before it is rejected: 400 times the slowest write measured."""
 STALE_S: Final = 300.0
@@ -169,7 +171,7 @@ def _parse(name: str, content: bytes) -> dict[str, Any] | str:
         return _UNPARSABLE
     if not isinstance(document, dict):
         return "it is not a JSON object"
-    return _parse_request(document) if name == REQUEST else _parse_command(document)
+    return _parse_request(document) if name == REQUEST else parse_command(document)
 
 
 def _parse_request(document: dict[str, Any]) -> dict[str, Any] | str:
@@ -186,7 +188,8 @@ def _parse_request(document: dict[str, Any]) -> dict[str, Any] | str:
     return {"kind": AskKind.SWITCH, "target": target, "source": source or ""}
 
 
-def _parse_command(document: dict[str, Any]) -> dict[str, Any] | str:
+def parse_command(document: dict[str, Any]) -> dict[str, Any] | str:
+    """What a command says, as fields of an InboxItem; or why it is none."""
     command, pid, reason = document.get("command"), document.get("pid"), document.get("reason") or ""
     if not isinstance(command, str) or command not in {AskKind.RESTART, AskKind.SHUTDOWN, AskKind.ABORT}:
         return f"command is not {AskKind.RESTART}, {AskKind.SHUTDOWN} or {AskKind.ABORT}"

@@ -8,6 +8,7 @@ between its commit and the head file.
 import asyncio
 import logging
 import signal
+from collections.abc import Callable
 
 from journal import clock
 from journal.clock import S, Stamp, is_over
@@ -23,6 +24,7 @@ from orchestrator.observing import Observer
 from orchestrator.performing import Performer
 from orchestrator.processes.children import Children
 from orchestrator.workspace import read_config
+from projections.state import WorkspaceState
 from projections.views import LOCK
 
 _LOG = logging.getLogger(__name__)
@@ -60,6 +62,7 @@ class Supervisor:
         self._data_version = 0
         self._has_rung = True
         self._timer: asyncio.TimerHandle | None = None
+        self._ticking: asyncio.Task[None] | None = None
         self._woken = asyncio.Event()
         self._bell = Doorbell(ledger.workspace.metadata, self.wake)
 
@@ -74,24 +77,38 @@ class Supervisor:
 
     async def run(self) -> int:
         """Supervise until it is over; the exit status."""
+        status = await self.run_until(lambda _: False)
+        assert status is not None  # noqa: S101 - nothing else ends it
+        return status
+
+    async def run_until(self, reached: Callable[[WorkspaceState], bool]) -> int | None:
+        """Supervise until it is over, or the state is as wanted; the exit status if it is over. May be called again."""
+        self._begin()
+        while True:
+            self._woken.clear()
+            self.step()
+            status = self._performer.exit_status
+            if status is not None or reached(self.ledger.state):
+                return status
+            await asyncio.sleep(0)  # an event that is set already does not suspend
+            await self._woken.wait()
+
+    def _begin(self) -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             loop.add_signal_handler(number, self._on_signal, number)
         self._bell.start(loop)
-        ticking = loop.create_task(self._tick())
-        try:
-            while self._performer.exit_status is None:
-                self._woken.clear()
-                self.step()
-                if self._performer.exit_status is None:
-                    await asyncio.sleep(0)  # an event that is set already does not suspend
-                    await self._woken.wait()
-        finally:
+        if self._ticking is None:
+            self._ticking = loop.create_task(self._tick())
+
+    async def close(self) -> None:
+        """Watch nothing any more. What runs goes on. Twice is harmless."""
+        ticking, self._ticking = self._ticking, None
+        if ticking is not None:
             ticking.cancel()
-            self._bell.stop()
-            self._unwatch(set(self._watched))
-            await self._performer.close()
-        return self._performer.exit_status
+        self._bell.stop()
+        self._unwatch(set(self._watched))
+        await self._performer.close()
 
     def step(self) -> None:
         """One `_step`; while the journal cannot be written, nothing is done, and it is tried again."""

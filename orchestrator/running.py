@@ -3,18 +3,19 @@
 import asyncio
 import importlib
 import logging
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
 from typing import Any
 
 import attrs
 
 from journal import clock
 from journal.clock import S, elapsed_ns
-from journal.codec import Draft, own_actor
+from journal.codec import Draft
 from journal.events import ControlListening, Origin, RestartRequested, ShutdownRequested
 from journal.identity import own_identity
 from orchestrator import __version__
-from orchestrator.asking import read_state
+from orchestrator.asking import open_ledger, read_state
 from orchestrator.config import Config
 from orchestrator.control.server import ControlServer, ControlUnavailable
 from orchestrator.deciding.situation import endpoint_for
@@ -29,7 +30,7 @@ from orchestrator.observing import Observer
 from orchestrator.performing import Performer
 from orchestrator.processes.children import Children
 from orchestrator.showing import control_url
-from orchestrator.singleton import AlreadyRunning, Singleton
+from orchestrator.singleton import SINGLETON, AlreadyRunning, Singleton
 from orchestrator.starting import StartOptions, first_events
 from orchestrator.workspace import Workspace, WorkspaceError, read_config
 from orchestrator.world import AskKind
@@ -37,9 +38,6 @@ from projections.state import WorkspaceState
 from projections.views import REQUEST
 
 _LOG = logging.getLogger(__name__)
-
-SINGLETON = ".orchestrator.lock"
-"""The kernel lock that makes an orchestrator the only one of its workspace. Its content means nothing."""
 
 
 @attrs.frozen
@@ -56,19 +54,24 @@ def run_orchestrator(workspace: Workspace, options: RunOptions) -> int:
 
     Raises WorkspaceError for an environment that is none and AlreadyRunning, before anything was changed; JournalError.
     """
-    options = attrs.evolve(options, start=_start_as_meant(workspace, options.start))
+    options = attrs.evolve(options, start=start_as_meant(workspace, options.start))
+    singleton = only_one(workspace)
     try:
-        singleton = Singleton.acquire(workspace.metadata / SINGLETON)
-    except AlreadyRunning as error:
-        raise AlreadyRunning(f"{workspace.root} is supervised already: {_named(workspace)}", error.hint) from error
-    try:
-        with Ledger.open(workspace, own_actor("orchestrator")) as ledger:
+        with open_ledger(workspace, "orchestrator") as ledger:
             return asyncio.run(_supervise(ledger, options))
     finally:
         singleton.release()
 
 
-def _start_as_meant(workspace: Workspace, start: StartOptions) -> StartOptions:
+def only_one(workspace: Workspace) -> Singleton:
+    """What makes us the only orchestrator of `workspace`, to be released. Raises AlreadyRunning, which names the other."""
+    try:
+        return Singleton.acquire(workspace.metadata / SINGLETON)
+    except AlreadyRunning as error:
+        raise AlreadyRunning(f"{workspace.root} is supervised already: {_named(workspace)}", error.hint) from error
+
+
+def start_as_meant(workspace: Workspace, start: StartOptions) -> StartOptions:
     """`start`, unless its environment is none. Where a page has asked for that, it is refused, and what asked serves on.
 
     Raises WorkspaceError for such an environment that no request on disk stands behind.
@@ -94,6 +97,13 @@ def _named(workspace: Workspace) -> str:
 
 
 async def _supervise(ledger: Ledger, options: RunOptions) -> int:
+    async with supervising(ledger, options) as supervisor:
+        return await supervisor.run()
+
+
+@asynccontextmanager
+async def supervising(ledger: Ledger, options: RunOptions) -> AsyncIterator[Supervisor]:
+    """The orchestrator's parts, put together and begun: its start is journaled. The loop is the caller's to run."""
     me, workspace = own_identity(), ledger.workspace
     narrator = Narrator(workspace, ledger)
     ledger.listener = narrator.hear
@@ -113,8 +123,9 @@ async def _supervise(ledger: Ledger, options: RunOptions) -> int:
     if output is not None:
         output.start()
     try:
-        return await supervisor.run()
+        yield supervisor
     finally:
+        await supervisor.close()
         if output is not None:
             output.stop()
         for task in beside:

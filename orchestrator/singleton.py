@@ -1,11 +1,14 @@
 """At most one orchestrator per workspace: a kernel lock, which ends with its holder, however that ends."""
 
 from pathlib import Path
-from typing import Self
+from typing import Final, Self
 
 from filelock import FileLock, Timeout
 
 from orchestrator.errors import OrchestratorError
+
+SINGLETON: Final = ".orchestrator.lock"
+"""The file whose kernel lock makes an orchestrator the only one of its workspace. Its content means nothing."""
 
 
 class AlreadyRunning(OrchestratorError):  # noqa: N818 - the fact

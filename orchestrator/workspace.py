@@ -1,7 +1,5 @@
 """Where things are: the workspace, its environments, its files; and which environment names may touch a path at all."""
 
-import contextlib
-import os
 import sys
 import unicodedata
 from collections.abc import Iterator
@@ -11,6 +9,7 @@ import attrs
 
 from orchestrator.config import Config, ConfigUnreadable, parse_config
 from orchestrator.errors import OrchestratorError
+from orchestrator.panel.finding import find_workspace_root, is_folder
 
 _LONGEST_NAME_BYTES = 255  # the limit of every common file system
 _SHOWN_CHARACTERS = 80
@@ -53,13 +52,6 @@ def name_problem(name: str) -> str:
     return f"{_shown(name)} cannot be an environment's name: {flaw}" if flaw else ""
 
 
-def _is_folder(path: Path) -> bool:
-    try:
-        return path.is_dir()
-    except (OSError, ValueError):
-        return False
-
-
 @attrs.frozen
 class EnvironmentPaths:
     """Where the parts of one environment are, whether they exist or not."""
@@ -100,7 +92,7 @@ class EnvironmentPaths:
     @property
     def is_comfygit(self) -> bool:
         """Whether this is a ComfyGit environment; else it is a plain folder."""
-        return _is_folder(self.cec)
+        return is_folder(self.cec)
 
 
 @attrs.frozen
@@ -158,28 +150,11 @@ class Workspace:
             return f"environment {_shown(name)} cannot be looked at: {exc}"
         if environments not in folder.parents:
             return f"environment {_shown(name)} leads outside {self.environments_dir}, to {folder}"
-        return "" if _is_folder(folder) else f"environment {_shown(name)} is not a folder"
+        return "" if is_folder(folder) else f"environment {_shown(name)} is not a folder"
 
     def log_path(self, environment: str, spawn_seq: int) -> Path:
         """Where the output of one start of ComfyUI goes. Raises WorkspaceError as `environment` does."""
         return self.metadata / "logs" / self.environment(environment).name / f"{spawn_seq}.log"
-
-
-def _candidates() -> Iterator[Path]:
-    named = os.environ.get("COMFYGIT_HOME")
-    if named:
-        yield Path(named)
-    with contextlib.suppress(RuntimeError):  # nobody's home is known
-        yield Path.home() / "comfygit"
-    with contextlib.suppress(OSError):  # deleted under us
-        here = Path.cwd()
-        yield here
-        yield from here.parents
-
-
-def find_workspace_root() -> Path | None:
-    """The first of `COMFYGIT_HOME`, `~/comfygit`, the working directory and those above it that is a workspace."""
-    return next((folder for folder in _candidates() if _is_folder(folder / ".metadata")), None)
 
 
 def open_workspace(root: Path | None) -> Workspace:
@@ -196,7 +171,7 @@ def open_workspace(root: Path | None) -> Workspace:
     except (OSError, RuntimeError) as exc:
         message = f"opening workspace {found}: {exc}"
         raise WorkspaceError(message, "check the path, or leave it out to have the workspace found") from exc
-    if not _is_folder(resolved / ".metadata"):
+    if not is_folder(resolved / ".metadata"):
         message = f"opening workspace {resolved}: there is no folder .metadata in it"
         raise WorkspaceError(message, f"check the path; to make it a workspace: mkdir {resolved / '.metadata'}")
     return Workspace(resolved)

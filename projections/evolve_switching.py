@@ -78,11 +78,11 @@ def _requested(state: WorkspaceState, event: SwitchRequested, recorded: Recorded
 
 def _refused(state: WorkspaceState, event: SwitchRefused, recorded: Recorded) -> WorkspaceState:
     already = event.why is RefusalReason.ALREADY_SERVING
-    if event.origin is Origin.FILE:  # its page has had its answer already, and its ComfyUI leaves
+    if event.origin.leaves_by_itself:
         state = replaced(state, refused_at=recorded.at)
-    elif not event.origin.is_a_page or not already:
-        return state
-    if state.job is not None and state.job.is_switch:
+    by_file = event.origin is Origin.FILE  # its page has had its answer already
+    is_shown = by_file or (already and event.origin.is_a_page)
+    if not is_shown or (state.job is not None and state.job.is_switch):
         return state
     outcome = Outcome(
         switch=recorded.seq,

@@ -22,8 +22,8 @@ def admit(
     """The events that answer `ask`: a switch and its lock, or its refusal with the reason and who stands in the way.
 
     `after` says how many events of the same transaction come first; `claim_is_dead`, that the holder of the state's claim is.
-    A request by file takes lock or claim along: whoever wrote the one has taken the other. Any other asker has to wait
-    until a foreign lock is stale, and a claim given up, unless it is its own.
+    A page of others takes a foreign lock along: whoever wrote the request has touched it. Any other asker has to wait until
+    it is stale; and until a claim is given up, unless it is its own.
     """
     claim = None if claim_is_dead else state.claim
     refusal = _refusal(state, ask, claim) or _locked(ask, foreign_lock, now, config)
@@ -33,7 +33,7 @@ def admit(
     events = []
     if state.claim is not None and claim_is_dead:
         events.append(Draft(LockBroken(why=OWNER_DEAD, age_ns=age_ns(state.claim.acquired, now))))
-    if foreign_lock is not None and ask.origin is not Origin.FILE:
+    if foreign_lock is not None and not ask.origin.leaves_by_itself:
         events.append(Draft(LockBroken(why="foreign_stale", age_ns=age_ns(foreign_lock.touched, now))))
     switch = state.seq + 1 + after + len(events)
     requested = SwitchRequested(
@@ -45,7 +45,7 @@ def admit(
         requester=ask.requester,
         reason=ask.reason,
     )
-    lock = LockAcquired(holder=ask.requester, foreign=foreign_lock is not None and ask.origin is Origin.FILE)
+    lock = LockAcquired(holder=ask.requester, foreign=foreign_lock is not None and ask.origin.leaves_by_itself)
     return (*events, Draft(requested, switch=switch), Draft(lock, switch=switch))
 
 
@@ -78,7 +78,7 @@ def claimed_by(claim: Claim) -> str:
 
 
 def _locked(ask: SwitchAsk, lock: ForeignLock | None, now: Stamp, config: Config) -> SwitchRefused | None:
-    if lock is None or ask.origin is Origin.FILE or lock.is_stale(now, config.lock_timeout_s):
+    if lock is None or ask.origin.leaves_by_itself or lock.is_stale(now, config.lock_timeout_s):
         return None
     return refused(ask, RefusalReason.LOCKED, touched_by_others(lock, now, config.lock_timeout_s))
 

@@ -62,11 +62,12 @@ def inbox(situation: Situation) -> Decision | None:
     if item.key in situation.state.inbox_keys:
         return Act((), take, took)
     if item.kind is AskKind.REJECTED:
-        return Act((Draft(_rejected(item)),), take, took)
+        return Act((Draft(rejected(item)),), take, took)
     return _answer(situation, item, take)
 
 
-def _rejected(item: InboxItem) -> FileRejected:
+def rejected(item: InboxItem) -> FileRejected:
+    """The event that keeps a file which was not understood."""
     return FileRejected(
         name=item.name,
         sha256=item.sha256,

@@ -22,7 +22,7 @@ from journal.errors import JournalMissing
 from journal.events import Event
 from journal.identity import is_alive
 from journal.store import Journal
-from orchestrator.asking import ask_switch, follow_state
+from orchestrator.asking import ask_switch, command_ask, follow_state
 from orchestrator.ledger import Ledger
 from orchestrator.workspace import open_workspace
 from projections.evolve import fold
@@ -137,7 +137,7 @@ class LiveWorkspace:
     def switch(self, target: str) -> WorkspaceState:
         """What `switch TARGET --wait` does, without a process of its own: the state once that switch has ended."""
         with Ledger.open(open_workspace(self.root), own_actor("cli")) as ledger:
-            answer = ask_switch(ledger, target)
+            answer = ask_switch(ledger, command_ask(ledger.workspace, target))
         assert answer.refused is None
         return self.until(lambda state: state.switches[-1:] != () and state.switches[-1].switch == answer.switch)
 

@@ -15,7 +15,7 @@ from journal.events import (
     OrchestratorStarted,
 )
 from journal.identity import own_identity
-from orchestrator import workspace
+from orchestrator.panel import finding
 from tests.helpers.journal_command import Run, database, runner
 from tests.helpers.story_events import broken_target, journal_of, rolled_back, serving
 
@@ -87,7 +87,7 @@ def test_the_workspace_is_found_as_the_orchestrator_finds_it(run, ws, tmp_path, 
         monkeypatch.chdir(place)
         monkeypatch.setenv("HOME", str(at_home))
         monkeypatch.setenv("COMFYGIT_HOME", variable or "")
-        assert workspace.find_workspace_root() == found
+        assert finding.find_workspace_root() == found
         assert quick.workspace_root() == str(found or "")
         assert run(None, "log -n 1").code == (0 if found == ws else 1)
 

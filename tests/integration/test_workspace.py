@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from orchestrator.config import Config
-from orchestrator.workspace import Workspace, WorkspaceError, find_workspace_root, open_workspace, read_config
+from orchestrator.panel.finding import find_workspace_root
+from orchestrator.workspace import Workspace, WorkspaceError, open_workspace, read_config
 
 
 @pytest.fixture

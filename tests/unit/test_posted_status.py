@@ -2,7 +2,6 @@
 
 import json
 
-import attrs
 import pytest
 
 from journal.clock import S
@@ -11,10 +10,11 @@ from projections.switching import Stage
 from projections.views import status_document
 from tests.helpers.histories import History, decided, event_of, events_of, in_stage, waits_s
 
+FIELDS = json.dumps({"target_env": "b", "source_env": "a", "error": "out of memory"})
 
-def posted(**changes: object) -> StatusSet:
-    fields = json.dumps({"target_env": "b", "source_env": "a", "error": "out of memory"})
-    return attrs.evolve(StatusSet(state="failed", progress=40, message="it broke", fields=fields), **changes)
+
+def posted(state: str = "failed", fields: str = FIELDS) -> StatusSet:
+    return StatusSet(state=state, progress=40, message="it broke", fields=fields)
 
 
 def shown(history: History) -> dict[str, object]:

@@ -1,0 +1,143 @@
+"""Who the orchestrator is: its pid file, and cleaning up after one that hangs or has died."""
+
+import contextlib
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import attrs
+
+from journal import clock
+from journal.clock import age_ns
+from journal.codec import Draft
+from journal.events import LockBroken, LockReleased, OrchestratorLost, OrchestratorStopped, StatusCleared
+from journal.identity import Identity, identify, is_alive, own_identity
+from orchestrator import __version__
+from orchestrator.asking import living_orchestrator, watch
+from orchestrator.compat.locking import RELEASED
+from orchestrator.compat.opening import ledger_of, workspace_of
+from orchestrator.config import Config
+from orchestrator.deciding.settling import rejected
+from orchestrator.deciding.withdrawing import withdraw
+from orchestrator.inbox import Inbox
+from orchestrator.ledger import Ledger
+from orchestrator.observing import foreign_lock
+from orchestrator.processes.signals import send
+from orchestrator.singleton import SINGLETON, Singleton
+from orchestrator.starting import StartOptions, first_events
+from orchestrator.workspace import read_config
+from orchestrator.world import AskKind
+from projections.publisher import is_ours, read_bytes
+from projections.state import WorkspaceState
+from projections.views import LOCK, PID, REQUEST
+
+_LOG = logging.getLogger(__name__)
+
+_LARGEST_PID = 2**31 - 1
+_TERM_WITHIN_S = 3.0
+_KILL_WITHIN_S = 1.0
+_held: dict[Path, Singleton] = {}
+"""The kernel locks of the workspaces whose orchestrator this process said it is."""
+
+
+def write_orchestrator_pid(metadata_dir: Path) -> None:
+    """Say that this process is the workspace's orchestrator; twice is harmless.
+
+    Raises AlreadyRunning when another one is.
+    """
+    workspace, me = workspace_of(metadata_dir), own_identity()
+    if workspace.metadata in _held:
+        return
+    singleton = Singleton.acquire(workspace.metadata / SINGLETON)
+    try:
+        with ledger_of(metadata_dir) as ledger:
+            config, _ = read_config(workspace.config_path, Config())
+            ledger.ask(lambda state: first_events(state, me, __version__, StartOptions(), clock.read(), config))
+    except BaseException:
+        singleton.release()
+        raise
+    _held[workspace.metadata] = singleton
+
+
+def read_orchestrator_pid(metadata_dir: Path) -> int | None:
+    """The pid in the pid file; None when there is none, or something that can be no pid. Says nothing of whose it is."""
+    text = (read_bytes(Path(metadata_dir) / PID) or b"").strip()
+    if not text.isdigit() or len(text) > len(str(_LARGEST_PID)):
+        return None
+    pid = int(text)
+    return pid if 0 < pid <= _LARGEST_PID else None
+
+
+def cleanup_orchestrator_pid(metadata_dir: Path) -> None:
+    """Say that this process is the orchestrator no more. A pid file that speaks of a dead one goes, a living one's stays."""
+    me = own_identity()
+    with ledger_of(metadata_dir) as ledger:
+        if ledger.state.orchestrator == me:
+            ledger.ask(_stopped)
+        else:
+            forget_dead_orchestrator(ledger)
+        ledger.publish()
+        singleton = _held.pop(ledger.workspace.metadata, None)
+    if singleton is not None:
+        singleton.release()
+
+
+def _stopped(state: WorkspaceState) -> tuple[Draft, ...]:
+    ended = OrchestratorStopped(why="cleanup_orchestrator_pid was called", exit_status=0)
+    return (*withdraw(state, "the orchestrator was stopped during the switch"), Draft(ended))
+
+
+def forget_dead_orchestrator(ledger: Ledger) -> None:
+    """Journal that the recorded orchestrator is dead, if it is."""
+
+    def answer(state: WorkspaceState) -> tuple[Draft, ...]:
+        known = state.orchestrator
+        return () if known is None or is_alive(known) else (Draft(OrchestratorLost(identity=known)),)
+
+    ledger.ask(answer)
+
+
+def _is_process_running(pid: int) -> bool:
+    """Whether a process of that number runs, whoever's it is; a zombie does not. Never raises, never signals."""
+    return type(pid) is int and identify(pid) is not None
+
+
+def force_cleanup_orchestrator_state(metadata_dir: Path) -> None:
+    """End the orchestrator if one lives (SIGTERM, SIGKILL 3 s later), and leave no lock, request or status behind.
+
+    What is cleaned away is journaled. Blocks for up to 4 s. A ComfyUI that is left running is adopted by the next one.
+    """
+    with ledger_of(metadata_dir) as ledger:
+        alive = living_orchestrator(ledger.state)
+        if alive is not None and alive != own_identity():
+            _end(ledger, alive)
+        forget_dead_orchestrator(ledger)
+        ledger.ask(lambda state: tuple(_cleaned(ledger, state)))
+        for name in (LOCK, REQUEST):
+            content = read_bytes(ledger.workspace.metadata / name)
+            if content is not None and not is_ours(content, ledger.state.seq):
+                with contextlib.suppress(OSError):
+                    ledger.discard(name)
+
+
+def _end(ledger: Ledger, orchestrator: Identity) -> None:
+    for signal_name, within_s in (("SIGTERM", _TERM_WITHIN_S), ("SIGKILL", _KILL_WITHIN_S)):
+        _LOG.warning("ending orchestrator %d with %s", orchestrator.pid, signal_name)
+        send(orchestrator, signal_name)
+        if any(not is_alive(orchestrator) for _ in watch(ledger, clock.read(), within_s)):
+            return
+
+
+def _cleaned(ledger: Ledger, state: WorkspaceState) -> Iterator[Draft]:
+    now = clock.read()
+    foreign = foreign_lock(ledger.workspace, now, state.seq)
+    if foreign is not None:
+        yield Draft(LockBroken(why=RELEASED, age_ns=age_ns(foreign.touched, now)))
+    if state.claim is not None:
+        yield Draft(LockReleased())
+    yield from withdraw(state, "it was withdrawn: the orchestrator's state was cleaned by force")
+    yield Draft(StatusCleared())
+    for item in Inbox(ledger.workspace.metadata, now).look(now, state.seq):
+        if item.name == REQUEST and item.key not in state.inbox_keys:
+            why = item.problem if item.kind is AskKind.REJECTED else "the orchestrator's state was cleaned by force"
+            yield Draft(rejected(attrs.evolve(item, problem=why)))

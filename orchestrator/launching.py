@@ -1,0 +1,64 @@
+"""Starting an orchestrator in the background, and seeing that it is there."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Final
+
+from journal import clock
+from journal.clock import Stamp, is_over, seconds
+from journal.codec import Draft
+from journal.events import SpawnRequested
+from journal.identity import Identity, identify, is_alive
+from orchestrator.asking import living_orchestrator, watch
+from orchestrator.errors import OrchestratorError
+from orchestrator.ledger import Ledger
+from orchestrator.processes.detach import spawn_detached
+from orchestrator.processes.signals import send
+
+ALIVE_WITHIN_S: Final = 15.0
+"""How long a new orchestrator may take to journal its start: Python and imports, 0.3 s on an idle machine."""
+ANOTHER_WITHIN_S: Final = 2.0
+"""How long to look for another one, which was quicker, once ours has ended without having started."""
+
+
+class NotStartedError(OrchestratorError):
+    """An orchestrator was started in the background and did not come up."""
+
+
+def launcher() -> tuple[str, ...]:
+    """The command line that runs us, as somebody could paste it: the installed script, else the module."""
+    script = Path(sys.executable).with_name("comfygit-orchestrator")
+    return (str(script),) if script.exists() else (sys.executable, "-m", "orchestrator")
+
+
+def spawn_orchestrator(ledger: Ledger, environment: str = "", arguments: tuple[str, ...] | None = None) -> Identity:
+    """Start an orchestrator in the background and wait until it has journaled that it is there.
+
+    Raises NotStartedError with the place to look when it does not within ALIVE_WITHIN_S: it is ended then, so that it
+    cannot turn up later. Raises SpawnFailed.
+    """
+    workspace = ledger.workspace
+    command = [sys.executable, "-m", "orchestrator", "run", "--detached", "--workspace", str(workspace.root)]
+    command += ["--environment", environment] if environment else []
+    command += [] if arguments is None else ["--args", *arguments]
+    ledger.ask(lambda _: (Draft(SpawnRequested(environment=environment, command=tuple(command))),))
+    log = workspace.metadata / "orchestrator.log"
+    started, spawned = clock.read(), identify(spawn_detached(command, log=log, environ=_environ(), cwd=workspace.root))
+    gone: Stamp | None = None
+    for state in watch(ledger, started, ALIVE_WITHIN_S):
+        found = living_orchestrator(state)
+        if found is not None:
+            return found
+        gone = gone or (None if spawned is not None and is_alive(spawned) else clock.read())
+        if gone is not None and is_over(gone, seconds(ANOTHER_WITHIN_S), clock.read()):
+            break
+    if spawned is not None:
+        send(spawned, "SIGTERM")
+    message = f"starting an orchestrator for {workspace.root}: it did not come up"
+    raise NotStartedError(message, f"look at the end of {log}")
+
+
+def _environ() -> dict[str, str]:
+    """Ours, without what says that we are inside a supervised ComfyUI: the orchestrator is not."""
+    return {name: value for name, value in os.environ.items() if name != "COMFYGIT_SUPERVISED"}
