@@ -1,0 +1,80 @@
+"""Asking for a switch by the command line of the orchestrator, on its own Python."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from typing import Any
+
+from .place import CG_RUN, Place, venv_of, wheel
+from .venv import VenvError, ensure, python_in
+
+PATIENCE_S = 60.0
+"""How long the command may take: it starts an orchestrator where there is none."""
+_NOT_PASSED_ON = frozenset({"PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "__PYVENV_LAUNCHER__", CG_RUN})
+_SAID_CHARS = 600
+
+
+class CommandFailed(RuntimeError):  # noqa: N818 - the fact
+    """The orchestrator's command did not answer."""
+
+
+async def ask_for_switch(place: Place, target: str) -> dict[str, Any]:
+    """Ask in the name of this ComfyUI. See `orchestrator.panel_switch` for the answer.
+
+    Makes the orchestrator's venv first, if it is not there. Raises VenvError, CommandFailed.
+    """
+    venv = await asyncio.get_running_loop().run_in_executor(None, _made, place)
+    command = [
+        *(str(python_in(venv)), "-P", "-m", "orchestrator", "panel-switch"),
+        *(f"--target={target}", f"--source={place.environment}", f"--comfyui-pid={os.getpid()}"),
+        *("--workspace", str(place.root), "--args", *comfyui_arguments()),
+    ]
+    environ = {name: value for name, value in os.environ.items() if name not in _NOT_PASSED_ON}
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            cwd=str(place.root),
+            env=environ,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+    except OSError as error:
+        raise CommandFailed(f"running {command[0]}: {error}") from error
+    return _answer(*await _within_patience(process))
+
+
+def comfyui_arguments() -> list[str]:
+    """What this ComfyUI was started with, but for what its own launcher adds."""
+    return [argument for argument in sys.argv[1:] if argument != "--enable-manager"]
+
+
+def _made(place: Place) -> Any:
+    venv = venv_of(place)
+    ensure(venv, wheel())
+    if not python_in(venv).exists():
+        raise VenvError(f"Orchestrator venv not found: {venv}", "look at orchestrator-venv.log in .metadata")
+    return venv
+
+
+async def _within_patience(process: asyncio.subprocess.Process) -> tuple[bytes, bytes]:
+    try:
+        return await asyncio.wait_for(process.communicate(), PATIENCE_S)
+    except asyncio.TimeoutError:
+        process.kill()
+        await process.wait()
+        raise CommandFailed(f"the orchestrator's command did not end within {PATIENCE_S:g} s") from None
+
+
+def _answer(out: bytes, err: bytes) -> dict[str, Any]:
+    try:
+        answer = json.loads(out)
+    except ValueError:
+        answer = None
+    if isinstance(answer, dict) and "outcome" in answer:
+        return answer
+    said = err.decode("utf-8", "replace").strip()[-_SAID_CHARS:]
+    raise CommandFailed(said or "the orchestrator's command said nothing")
