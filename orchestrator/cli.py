@@ -3,14 +3,15 @@
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import click
 
 from orchestrator.errors import OrchestratorError
+from orchestrator.options import Group, environment_option, json_option, workspace_option
 
 ARGS: Final = "--args"
 """All after it is for ComfyUI, whatever it looks like."""
@@ -18,46 +19,7 @@ ARGS: Final = "--args"
 _FORMAT: Final = "%(asctime)s %(levelname)s %(message)s"
 
 
-class _Group(click.Group):
-    """Commands in the order in which they are needed, and an example before everything else."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
-        """In the order of definition."""
-        return list(self.commands)
-
-
-def _workspace_option(function: Callable[..., Any]) -> Callable[..., Any]:
-    return click.option(
-        "--workspace",
-        metavar="DIR",
-        type=click.Path(path_type=Path),
-        help="The workspace. Default: COMFYGIT_HOME, ~/comfygit, or the folders from here up.",
-    )(function)
-
-
-def _json_option(function: Callable[..., Any]) -> Callable[..., Any]:
-    return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(function)
-
-
-def _environment_option(function: Callable[..., Any]) -> Callable[..., Any]:
-    return click.option(
-        "--environment",
-        metavar="NAME",
-        callback=_given_name,
-        help="The environment to start; default: the last one.",
-    )(function)
-
-
-def _given_name(_context: click.Context, _parameter: click.Parameter, name: str | None) -> str:
-    """What was given, "" for nothing. Raises WorkspaceError for an empty name, which would mean nothing."""
-    from orchestrator.workspace import WorkspaceError, name_problem
-
-    if name == "":
-        raise WorkspaceError(name_problem(name), "leave --environment out for the one that served last")
-    return name or ""
-
-
-@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="comfygit-orchestrator")
 def cli() -> None:
     """Run ComfyUI environments, and switch between them without ever being left with none.
@@ -70,8 +32,8 @@ def cli() -> None:
 
 
 @cli.command()
-@_workspace_option
-@_environment_option
+@workspace_option
+@environment_option
 @click.option("--detached", is_flag=True, hidden=True)
 @click.pass_context
 def run(context: click.Context, workspace: Path | None, environment: str, *, detached: bool) -> None:
@@ -100,9 +62,9 @@ def run(context: click.Context, workspace: Path | None, environment: str, *, det
 
 
 @cli.command()
-@_workspace_option
-@_json_option
-@_environment_option
+@workspace_option
+@json_option
+@environment_option
 @click.pass_context
 def spawn(context: click.Context, workspace: Path | None, environment: str, *, as_json: bool) -> None:
     """Supervise in the background.
@@ -118,8 +80,8 @@ def spawn(context: click.Context, workspace: Path | None, environment: str, *, a
 
 
 @cli.command()
-@_workspace_option
-@_json_option
+@workspace_option
+@json_option
 @click.argument("target")
 @click.option("--wait", is_flag=True, help="Wait for the end, showing progress; exit 1 unless TARGET serves.")
 @click.option("--timeout", "timeout_s", type=float, metavar="S", help="With --wait: give up waiting after S seconds.")
@@ -136,8 +98,8 @@ def switch(workspace: Path | None, target: str, *, wait: bool, timeout_s: float 
 
 
 @cli.command()
-@_workspace_option
-@_json_option
+@workspace_option
+@json_option
 def restart(workspace: Path | None, *, as_json: bool) -> None:
     """Start the same environment again.
 
@@ -151,8 +113,8 @@ def restart(workspace: Path | None, *, as_json: bool) -> None:
 
 
 @cli.command()
-@_workspace_option
-@_json_option
+@workspace_option
+@json_option
 def stop(workspace: Path | None, *, as_json: bool) -> None:
     """Stop ComfyUI, and the orchestrator with it.
 
@@ -166,8 +128,8 @@ def stop(workspace: Path | None, *, as_json: bool) -> None:
 
 
 @cli.command()
-@_workspace_option
-@_json_option
+@workspace_option
+@json_option
 def abort(workspace: Path | None, *, as_json: bool) -> None:
     """End the switch under way; what served before serves again.
 
@@ -181,8 +143,8 @@ def abort(workspace: Path | None, *, as_json: bool) -> None:
 
 
 @cli.command()
-@_workspace_option
-@_json_option
+@workspace_option
+@json_option
 @click.option("--to", "generation", type=int, metavar="GENERATION", help="Default: the one before what serves.")
 @click.option("--dry-run", is_flag=True, help="Only say where it would go.")
 @click.option("--timeout", "timeout_s", type=float, metavar="S", help="Give up waiting after S seconds.")
@@ -201,8 +163,8 @@ def rollback(
 
 
 @cli.command()
-@_workspace_option
-@_json_option
+@workspace_option
+@json_option
 @click.option("--watch", is_flag=True, help="Go on showing it, until Ctrl-C.")
 def status(workspace: Path | None, *, watch: bool, as_json: bool) -> None:
     """Say what serves, and what is being done.
@@ -217,8 +179,8 @@ def status(workspace: Path | None, *, watch: bool, as_json: bool) -> None:
 
 
 @cli.command()
-@_workspace_option
-@_json_option
+@workspace_option
+@json_option
 def generations(workspace: Path | None, *, as_json: bool) -> None:
     """List what was healthy, newest first: where a rollback can go.
 
