@@ -42,3 +42,18 @@ def clean_env_vars() -> Iterator[None]:
 
 def _take_our_variables() -> dict[str, str]:
     return {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("COMFYGIT_")}
+
+
+@pytest.fixture(scope="session")
+def orchestrator_venv(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The orchestrator's venv, with this package and comfygit-core in it: once for all workers. Needs PyPI, and 5 to 30 s."""
+    from orchestrator.bootstrap import build_wheel
+    from orchestrator.panel import venv
+
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    wheel = build_wheel(tmp_path_factory.mktemp("release"))
+    place = venv.venv_for(folder, wheel)
+    venv.ensure(place, wheel)
+    return place

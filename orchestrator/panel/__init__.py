@@ -1,1 +1,1 @@
-"""What runs inside ComfyUI: routes for its page, and the way to an orchestrator. Copied into a ComfyUI, never imported there."""
+"""What runs inside ComfyUI's own process: the standard library and aiohttp, relative imports, nothing of ours outside."""

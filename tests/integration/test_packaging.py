@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import orchestrator
+from orchestrator.bootstrap import build_wheel
 
 pytestmark = pytest.mark.slow
 
@@ -73,3 +74,10 @@ def test_the_two_commands_are_entry_points(unpacked):
         "comfygit-journal = comfygit_journal.cli:main",
         "comfygit-orchestrator = orchestrator.cli:main",
     ]
+
+
+def test_the_wheel_that_this_package_makes_of_itself_ships_the_same_files_under_the_same_name(wheel, tmp_path):
+    own = build_wheel(tmp_path)
+    assert own.name == wheel.name
+    with zipfile.ZipFile(own) as ours, zipfile.ZipFile(wheel) as theirs:
+        assert set(ours.namelist()) == set(theirs.namelist())
