@@ -193,6 +193,23 @@ def generations(workspace: Path | None, *, as_json: bool) -> None:
     sys.exit(commands.generations(workspace, as_json=as_json))
 
 
+@cli.command("install-panel")
+@workspace_option
+@json_option
+@click.argument("environment")
+@click.option("--remove", is_flag=True, help="Take it out again.")
+def install_panel(workspace: Path | None, environment: str, *, remove: bool, as_json: bool) -> None:
+    """Put the panel into the ComfyUI of ENVIRONMENT, as a custom node.
+
+    \b
+    Example:
+      comfygit-orchestrator install-panel stable
+    """
+    from orchestrator import panel_command
+
+    sys.exit(panel_command.install_panel(workspace, environment, remove=remove, as_json=as_json))
+
+
 def split_arguments(argv: Sequence[str]) -> tuple[list[str], tuple[str, ...] | None]:
     """Our own arguments, and what follows `--args` (None without it). A panel starts us with options and no command."""
     from orchestrator.endpoint import user_arguments
