@@ -36,7 +36,8 @@ _HOMES: Final = {
         "_is_process_running",
     ),
     "compat.settings": ("load_workspace_config",),
-    "compat.spawning": ("ensure_orchestrator_venv", "get_orchestrator_python", "spawn_orchestrator"),
+    "compat.spawning": ("spawn_orchestrator",),
+    "bootstrap": ("ensure_orchestrator_venv", "get_orchestrator_python"),
     "compat.supervisor": ("Orchestrator",),
 }
 _HOME: Final = {name: f"{__name__}.{module}" for module, names in _HOMES.items() for name in names}

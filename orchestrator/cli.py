@@ -210,6 +210,24 @@ def install_panel(workspace: Path | None, environment: str, *, remove: bool, as_
     sys.exit(panel_command.install_panel(workspace, environment, remove=remove, as_json=as_json))
 
 
+@cli.command("panel-switch", hidden=True)
+@workspace_option
+@click.option("--target", required=True)
+@click.option("--source", default="")
+@click.option("--comfyui-pid", type=int, required=True)
+@click.pass_context
+def panel_switch(context: click.Context, workspace: Path | None, target: str, source: str, comfyui_pid: int) -> None:
+    """Switch in the name of the ComfyUI whose page asks: what our panel calls. Prints JSON; exit 1 unless granted."""
+    import json
+
+    from orchestrator.panel_switch import PanelAsk, switch_for_panel
+
+    arguments = _comfyui_arguments(context, default=()) or ()
+    answer = switch_for_panel(workspace, PanelAsk(target, source, comfyui_pid, arguments))
+    click.echo(json.dumps(answer, ensure_ascii=False))
+    sys.exit(0 if answer["error"] is None else 1)
+
+
 def split_arguments(argv: Sequence[str]) -> tuple[list[str], tuple[str, ...] | None]:
     """Our own arguments, and what follows `--args` (None without it). A panel starts us with options and no command."""
     from orchestrator.endpoint import user_arguments

@@ -13,6 +13,7 @@ from journal.identity import Identity, identify, is_alive
 from orchestrator.asking import living_orchestrator, watch
 from orchestrator.errors import OrchestratorError
 from orchestrator.ledger import Ledger
+from orchestrator.panel.venv import python_in
 from orchestrator.processes.detach import spawn_detached
 from orchestrator.processes.signals import send
 
@@ -26,10 +27,16 @@ class NotStartedError(OrchestratorError):
     """An orchestrator was started in the background and did not come up."""
 
 
+def own_python() -> Path:
+    """The Python that this package is installed for: also where a ComfyUI's Python has only been shown the way to it."""
+    venv = next((folder for folder in Path(__file__).resolve().parents if (folder / "pyvenv.cfg").is_file()), None)
+    return Path(sys.executable) if venv is None else python_in(venv)
+
+
 def launcher() -> tuple[str, ...]:
     """The command line that runs us, as somebody could paste it: the installed script, else the module."""
-    script = Path(sys.executable).with_name("comfygit-orchestrator")
-    return (str(script),) if script.exists() else (sys.executable, "-m", "orchestrator")
+    script = own_python().with_name("comfygit-orchestrator")
+    return (str(script),) if script.exists() else (str(own_python()), "-m", "orchestrator")
 
 
 def spawn_orchestrator(ledger: Ledger, environment: str = "", arguments: tuple[str, ...] | None = None) -> Identity:
@@ -39,7 +46,7 @@ def spawn_orchestrator(ledger: Ledger, environment: str = "", arguments: tuple[s
     cannot turn up later. Raises SpawnFailed.
     """
     workspace = ledger.workspace
-    command = [sys.executable, "-m", "orchestrator", "run", "--detached", "--workspace", str(workspace.root)]
+    command = [str(own_python()), "-P", "-m", "orchestrator", "run", "--detached", "--workspace", str(workspace.root)]
     command += ["--environment", environment] if environment else []
     command += [] if arguments is None else ["--args", *arguments]
     ledger.ask(lambda _: (Draft(SpawnRequested(environment=environment, command=tuple(command))),))
