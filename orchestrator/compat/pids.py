@@ -1,5 +1,6 @@
 """Who the orchestrator is: its pid file, and cleaning up after one that hangs or has died."""
 
+import base64
 import contextlib
 import logging
 from collections.abc import Iterator
@@ -26,7 +27,7 @@ from orchestrator.processes.signals import send
 from orchestrator.singleton import SINGLETON, Singleton
 from orchestrator.starting import StartOptions, first_events
 from orchestrator.workspace import read_config
-from orchestrator.world import AskKind
+from orchestrator.world import AskKind, InboxItem
 from projections.publisher import is_ours, read_bytes
 from projections.state import WorkspaceState
 from projections.views import LOCK, PID, REQUEST
@@ -139,5 +140,9 @@ def _cleaned(ledger: Ledger, state: WorkspaceState) -> Iterator[Draft]:
     yield Draft(StatusCleared())
     for item in Inbox(ledger.workspace.metadata, now).look(now, state.seq):
         if item.name == REQUEST and item.key not in state.inbox_keys:
-            why = item.problem if item.kind is AskKind.REJECTED else "the orchestrator's state was cleaned by force"
-            yield Draft(rejected(attrs.evolve(item, problem=why)))
+            yield Draft(rejected(item if item.kind is AskKind.REJECTED else _unwanted(item)))
+
+
+def _unwanted(item: InboxItem) -> InboxItem:
+    content = base64.b64encode(item.content.encode()).decode("ascii")
+    return attrs.evolve(item, problem="the orchestrator's state was cleaned by force", content=content)

@@ -31,6 +31,9 @@ from projections.generations import latest_of, same_content
 from projections.state import Job, Process
 from projections.switching import Stage
 
+PAGE_ANSWER_NS: Final = S
+"""How long our panel may take to answer its page once it has asked: a ComfyUI that is stopped answers nobody."""
+
 
 def attempt(situation: Situation) -> Decision | None:
     """The next step of the open job; None when there is none."""
@@ -143,12 +146,20 @@ def _clearing(situation: Situation, job: Job) -> Decision:
 
 
 def _leaving_by_itself(situation: Situation, job: Job) -> Decision | None:
-    """A ComfyUI whose page asked leaves with 43 by itself: it has its time before anybody signals it."""
+    """A ComfyUI whose page asked is not signalled while its page may still wait for the answer, or it is about to leave."""
     main = situation.state.main_process
-    grace_ns = seconds(situation.config.source_grace_s)
-    if main is None or main.stopping is not None or not job.origin.leaves_by_itself or job.rolling_back:
+    if main is None or main.stopping is not None or job.rolling_back or not job.origin.is_a_page:
         return None
+    grace_ns = seconds(situation.config.source_grace_s)
+    if not _leaves(situation, job):
+        grace_ns = min(grace_ns, PAGE_ANSWER_NS)
     return None if situation.over(job.requested, grace_ns) else situation.wait(job.requested, grace_ns)
+
+
+def _leaves(situation: Situation, job: Job) -> bool:
+    """Whether the ComfyUI that asked ends by itself. Our panel's does when an orchestrator had to be started for it."""
+    since = situation.state.orchestrator_since
+    return job.origin.leaves_by_itself or since is None or elapsed_ns(job.requested, since) > 0
 
 
 def _source(situation: Situation, job: Job) -> Decision | None:

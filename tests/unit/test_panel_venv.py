@@ -9,7 +9,7 @@ import pytest
 from orchestrator.panel import venv
 from orchestrator.panel.venv import python_in
 
-OF_A_NEIGHBOUR = {"aiohttp"}
+OF_A_NEIGHBOUR = {"aiohttp", "server"}
 """What ComfyUI brings with it."""
 
 
