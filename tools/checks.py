@@ -73,16 +73,15 @@ def understand(argv: Sequence[str]) -> Wish:
     workers = min(
         (os.cpu_count() or 2) + 1, MOST_WORKERS
     )  # one more than cores: most of what takes long waits for children
-    arguments = ["-n", str(workers), "--dist", "worksteal"]
     folders = [name for name, chosen in (("unit", options.unit), ("integration", options.integration)) if chosen]
     selection = bool(folders) or any(_selects(argument) for argument in rest)
     whole = not options.fast and not selection
     marks = ["not slow and not e2e"] if options.fast else []
     marks += [f"({' or '.join(folders)})"] if folders else []
+    arguments = ["--cov"] if options.cov or whole else []  # never before a file, which it would take for its value
+    arguments += ["-n", str(workers), "--dist", "worksteal"]
     if marks:
         arguments += ["-m", " and ".join(marks)]
-    if options.cov or whole:
-        arguments += ["--cov"]
     if whole:
         arguments += [f"--cov-fail-under={COVERAGE_FLOOR_PERCENT}"]
     if options.long:

@@ -44,6 +44,12 @@ def test_coverage_of_a_selection_has_no_floor():
     assert not any("fail-under" in argument for argument in arguments)
 
 
+def test_a_file_after_cov_is_still_what_is_tested():
+    arguments = checks.understand(["tests/unit/test_clock.py", "--cov"]).pytest
+    assert arguments[arguments.index("--cov") + 1].startswith("-")
+    assert arguments[-1] == "tests/unit/test_clock.py"
+
+
 def test_fast_leaves_out_the_slow_ones_and_coverage():
     wish = checks.understand(["--fast"])
     assert marks(wish) == "not slow and not e2e"
