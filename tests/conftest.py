@@ -1,4 +1,4 @@
-"""What every test gets: its kind by its folder, a clean environment, fixed seeds, and the two plugins of this suite."""
+"""What every test gets: its kind by its folder, a clean environment, fixed seeds, and the plugins of this suite."""
 
 import os
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-pytest_plugins = ["tests.helpers.scenario_ledger", "tests.helpers.leftovers"]
+pytest_plugins = ["tests.helpers.scenario_ledger", "tests.helpers.leftovers", "tests.helpers.kit_fixtures"]
 
 KIND_OF_FOLDER = {
     "unit": pytest.mark.unit,
