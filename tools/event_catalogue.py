@@ -4,7 +4,6 @@
 Run it in the repo's `.venv`: `.venv/bin/python tools/event_catalogue.py`.
 """
 
-import difflib
 import inspect
 import itertools
 import sys
@@ -17,6 +16,7 @@ from typing import TypeGuard
 
 import attrs
 
+from generated_page import write_or_check
 from journal import events
 from journal.events import CATALOGUE, Event
 
@@ -30,24 +30,7 @@ Made from `journal/events/` by `tools/event_catalogue.py`; change it there.
 
 def main(argv: Sequence[str]) -> int:
     """Write the page, or compare it. 0: written or up to date; 1: --check found it stale; 2: usage."""
-    if set(argv) - {"--check"}:
-        print("usage: tools/event_catalogue.py [--check]", file=sys.stderr)
-        return 2
-    page = render(CATALOGUE.values())
-    if "--check" not in argv:
-        TARGET.write_text(page, "utf-8")
-        print(f"wrote {TARGET}")
-        return 0
-    there = TARGET.read_text("utf-8") if TARGET.exists() else ""
-    if there == page:
-        return 0
-    print(
-        "\n".join(
-            difflib.unified_diff(there.splitlines(), page.splitlines(), "docs/events.md", "made anew", lineterm="")
-        )
-    )
-    print("error: docs/events.md is stale\nhint: run `.venv/bin/python tools/event_catalogue.py`", file=sys.stderr)
-    return 1
+    return write_or_check(argv, TARGET, lambda: render(CATALOGUE.values()), "tools/event_catalogue.py")
 
 
 def render(catalogue: Iterable[type[Event]]) -> str:
