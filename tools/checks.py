@@ -69,7 +69,7 @@ def main(argv: Sequence[str]) -> int:
 
 def understand(argv: Sequence[str]) -> Wish:
     """The wish behind the command line. A selection of tests leaves out the static checks, coverage and its floor."""
-    options, rest = _parser().parse_known_args(argv)
+    options, rest = parser().parse_known_args(argv)
     workers = min(
         (os.cpu_count() or 2) + 1, MOST_WORKERS
     )  # one more than cores: most of what takes long waits for children
@@ -97,7 +97,8 @@ def static_steps() -> dict[str, list[str]]:
         "ruff format": [sys.executable, "-m", "ruff", "format", "--check", "."],
         "mypy": [sys.executable, "-m", "mypy"],
         "import-linter": [str(scripts / "lint-imports"), "--no-logo"],
-        "docs": [sys.executable, "tools/event_catalogue.py", "--check"],
+        "docs: events": [sys.executable, "tools/event_catalogue.py", "--check"],
+        "docs: reference": [sys.executable, "tools/quick_reference.py", "--check"],
     }
 
 
@@ -131,19 +132,20 @@ class _Parser(argparse.ArgumentParser):
         return EXAMPLES + super().format_help()
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+def parser() -> argparse.ArgumentParser:
+    """Its own options; all others are for pytest."""
+    ours = _Parser(
         prog="tools/test",
         usage="tools/test [--fast] [--unit] [--integration] [--cov] [--long] [FILE ...] [pytest options]",
         description="Runs every check. The first run makes the .venv.",
         allow_abbrev=False,
     )
-    parser.add_argument("--fast", action="store_true", help="without what is marked slow or e2e, and without coverage")
-    parser.add_argument("--unit", action="store_true", help="only the pure tests")
-    parser.add_argument("--integration", action="store_true", help="only those with real SQLite, processes, sockets")
-    parser.add_argument("--cov", action="store_true", help="measure coverage (the whole run does, and demands 90 %%)")
-    parser.add_argument("--long", action="store_true", help="many more generated examples per property")
-    return parser
+    ours.add_argument("--fast", action="store_true", help="without what is marked slow or e2e, and without coverage")
+    ours.add_argument("--unit", action="store_true", help="only the pure tests")
+    ours.add_argument("--integration", action="store_true", help="only those with real SQLite, processes, sockets")
+    ours.add_argument("--cov", action="store_true", help="measure coverage (the whole run does, and demands 90 %%)")
+    ours.add_argument("--long", action="store_true", help="many more generated examples per property")
+    return ours
 
 
 def _selects(argument: str) -> bool:

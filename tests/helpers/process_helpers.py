@@ -104,6 +104,7 @@ def wait_for_port(port: int, timeout: float = PATIENCE_S) -> bool:
 
 
 def is_port_open(port: int) -> bool:
+    """Whether somebody accepts connections on `port` of 127.0.0.1 now."""
     return ports.is_port_open(HOST, port, CONNECT_S)
 
 
