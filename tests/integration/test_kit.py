@@ -13,8 +13,9 @@ import pytest
 from journal import clock
 from journal.identity import Identity, identify, is_alive
 from orchestrator.inbox import Inbox
+from orchestrator.panel.finding import find_workspace_root
 from orchestrator.processes.detach import spawn_detached
-from orchestrator.workspace import find_workspace_root, open_workspace
+from orchestrator.workspace import open_workspace
 from orchestrator.world import AskKind
 from projections import views
 from tests.helpers import (
