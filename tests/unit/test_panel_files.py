@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sys
 from datetime import timedelta
 from pathlib import Path
@@ -13,6 +14,7 @@ from freezegun import freeze_time
 from orchestrator.panel import leaving, metadata, place
 from orchestrator.panel.giving_way import public_manager
 from orchestrator.panel.place import Place
+from orchestrator.panel.routes import ROUTES
 from orchestrator.panel.venv import VenvError
 
 
@@ -155,3 +157,18 @@ def test_one_in_another_folder_of_custom_nodes_is_seen(ours, tmp_path, monkeypat
     assert public_manager(ours) == theirs
     folder_paths.get_folder_paths = lambda _: [str(tmp_path / "gone")]  # type: ignore[attr-defined]
     assert public_manager(ours) is None
+
+
+# ------------------------------------------------------------ the page's
+
+
+def test_the_page_asks_only_for_routes_that_are_there():
+    source = "".join(path.read_text("utf-8") for path in (Path(metadata.__file__).parent / "web").glob("*.js"))
+    asked = set(re.findall(r'(read|act)\("(/v2/[^"]+)"', source))
+    assert len(asked) == 5
+    assert {({"read": "GET", "act": "POST"}[how], path) for how, path in asked} <= ROUTES.keys()
+
+
+def test_the_page_shows_what_comes_from_elsewhere_as_text_only():
+    source = "".join(path.read_text("utf-8") for path in (Path(metadata.__file__).parent / "web").glob("*.js"))
+    assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(", source)
