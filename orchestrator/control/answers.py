@@ -53,15 +53,18 @@ def answer(hooks: ControlHooks, path: str, port: int) -> dict[str, Any]:
 
 
 def health(state: WorkspaceState, uptime_s: float | None, port: int) -> dict[str, Any]:
-    """That we live, on which control port, and the main ComfyUI if there is one."""
+    """That we live, on which control port, and the main ComfyUI if there is one.
+
+    In the middle of a switch `current_env` is the environment of the ComfyUI that is named, the old one's or the new one's.
+    """
+    main = state.main_process
     document: dict[str, Any] = {
         "status": "alive",
         "pid": os.getpid(),
-        "current_env": state.environment or None,
+        "current_env": (state.environment if main is None else main.environment) or None,
         "supervised": True,
         "port": port,
     }
-    main = state.main_process
     if main is not None and main.identity is not None:
         document["comfyui"] = {
             "pid": main.identity.pid,

@@ -58,6 +58,15 @@ async def test_health_without_a_comfyui() -> None:
 
 
 @in_event_loop
+async def test_health_names_the_environment_of_the_comfyui_that_it_names() -> None:
+    """The old one is current for the workspace until the new one is healthy; by then another process is shown."""
+    target = attrs.evolve(SERVING.processes[7], environment="beta")
+    async with served(Orchestrator(attrs.evolve(SERVING, processes={7: target}))) as port:
+        document = (await ask(port, "GET /health")).document
+    assert (document["current_env"], document["comfyui"]["pid"]) == ("beta", os.getpid())
+
+
+@in_event_loop
 async def test_health_of_a_comfyui_that_has_just_ended() -> None:
     async with served(Orchestrator(uptime=None)) as port:
         document = (await ask(port, "GET /health")).document
@@ -159,7 +168,7 @@ async def test_a_head_has_no_body() -> None:
 )
 @in_event_loop
 async def test_comfyuis_page_may_read_from_its_own_origin(origin: str) -> None:
-    async with served(Orchestrator(), public_origin="https://Comfy.example.org/panel") as port:
+    async with served(Orchestrator(), public_origin="https://Comfy.example.org/") as port:
         for path, status in (("/status", 200), ("/logs", 200), ("/nothing", 404)):
             answer = await ask(port, f"GET {path}", f"Origin: {origin}")
             assert answer.status == status
