@@ -12,6 +12,7 @@ from typing import Any, Final, Literal
 import attrs
 
 from orchestrator.errors import OrchestratorError
+from orchestrator.origins import origin_of
 
 _SHOWN_CHARACTERS = 80
 _DAY_S = 86_400.0
@@ -32,6 +33,7 @@ class Config:
     control_port: int | None = None
     control_host: str = "127.0.0.1"
     enable_control_server: bool = True
+    public_origin: str | None = None
     log_level: Literal["debug", "info", "warning", "error", "critical"] = "info"
     health_check_timeout_s: float = 180.0
     sync_timeout_s: float = 600.0
@@ -97,6 +99,15 @@ def _duration_s(low: float, high: float) -> Check:
         return float(value)
 
     return Check(f"a number of seconds from {low:g} to {high:g}", convert)
+
+
+def _origin() -> Check:
+    def convert(value: object) -> str:
+        if not isinstance(value, str) or not origin_of(value):
+            raise ValueError
+        return origin_of(value)
+
+    return Check("an http or https origin such as https://comfy.example.org", convert)
 
 
 def _flag() -> Check:
@@ -177,6 +188,7 @@ SETTINGS: Final = (
         {"0.0.0.0": "the control server is bound to 127.0.0.1 all the same"},  # noqa: S104
     ),
     Setting("orchestrator.enable_control_server", _flag(), "whether there is a control server"),
+    Setting("orchestrator.public_origin", _or_null(_origin()), "where a reverse proxy publishes the control server"),
     Setting(
         "orchestrator.log_level",
         _one_of(("debug", "info", "warning", "error", "critical")),

@@ -117,7 +117,7 @@ async def supervising(ledger: Ledger, options: RunOptions) -> AsyncIterator[Supe
     performer = Performer(ledger, children, workers, inbox, observer.holders, environ)
     supervisor = Supervisor(ledger, children, workers, observer, performer)
     hooks = Hooks(supervisor, narrator)
-    control = ControlServer(hooks)
+    control = ControlServer(hooks, public_origin=config.public_origin or "")
     beside = [_beside(_open_control(control, supervisor)), _beside(narrator.mirror())]
     output = OutputFollower(ledger) if options.foreground else None
     if output is not None:
@@ -145,7 +145,7 @@ async def _open_control(control: ControlServer, supervisor: Supervisor) -> None:
     try:
         await asyncio.to_thread(importlib.import_module, "aiohttp.web")
         port = await control.start(config.control_port_range, config.control_port)
-        listening = ControlListening(host="127.0.0.1", port=port)
+        listening = ControlListening(host="127.0.0.1", port=port, public_origin=control.public_origin)
     except ControlUnavailable as error:
         listening = ControlListening(host="", port=None, why=f"{error}; {error.hint}")
         _LOG.warning("%s; %s", error, error.hint)

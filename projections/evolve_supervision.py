@@ -101,7 +101,8 @@ def _lost(state: WorkspaceState, event: OrchestratorLost, recorded: Recorded) ->
 
 
 def _listening(state: WorkspaceState, event: ControlListening, _: Recorded) -> WorkspaceState:
-    return replaced(state, control=None if event.port is None else Control(event.host, event.port))
+    control = None if event.port is None else Control(event.host, event.port, event.public_origin)
+    return replaced(state, control=control)
 
 
 def _captured(state: WorkspaceState, event: StartupCaptured, recorded: Recorded) -> WorkspaceState:

@@ -221,10 +221,11 @@ class Parked:
 
 @attrs.frozen
 class Control:
-    """Where the control server listens."""
+    """Where the control server listens, and where a reverse proxy publishes it ("" without one)."""
 
     host: str
     port: int
+    public_origin: str = ""
 
 
 @attrs.frozen(slots=False)

@@ -171,7 +171,9 @@ def _startup(state: WorkspaceState) -> bytes | None:
 def _supervisor(state: WorkspaceState) -> bytes | None:
     if state.control is None:
         return None
-    return _as_json({"host": state.control.host, "port": state.control.port, "kind": "manager_orchestrator"})
+    document = {"host": state.control.host, "port": state.control.port, "kind": "manager_orchestrator"}
+    published = state.control.public_origin
+    return _as_json(document | ({"public_origin": published} if published else {}))
 
 
 def _wall_s(stamp: Stamp) -> float:

@@ -55,11 +55,15 @@ class OrchestratorLost(Event):
 
 @event("control.listening")
 class ControlListening(Event):
-    """The control server accepts connections; None when it could not or may not (`why`)."""
+    """The control server accepts connections; None when it could not or may not (`why`).
+
+    `public_origin` is where a reverse proxy publishes it, "" without one.
+    """
 
     host: str
     port: int | None
     why: str = ""
+    public_origin: str = ""
 
 
 @event("startup.captured")

@@ -9,9 +9,10 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Final
-from urllib.parse import urlsplit
 
 import attrs
+
+from orchestrator.origins import DEFAULT_PORTS, origin_of
 
 MAX_BODY_BYTES: Final = 4096
 """The longest body of a request."""
@@ -29,7 +30,6 @@ ACTING_PATHS: Final = frozenset({RESTART, KILL})
 READING_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 _LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
-_DEFAULT_PORTS = {"http": 80, "https": 443}
 _PATH = re.compile(r"/|(?:/[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*)+")
 _LENGTH = re.compile(r"[0-9]{1,18}")
 _MAX_TARGET_CHARS = 1024
@@ -79,12 +79,13 @@ def refusal(
 ) -> Refusal | None:
     """Why a request is refused before its body is read; None when it is not.
 
-    `target` is the request target as sent, `headers` every header in order, names in any case. `port` is ours.
+    `target` is the request target as sent, `headers` every header in order, names in any case. `port` is ours,
+    `public_origin` where a reverse proxy publishes us.
     """
     by_name: dict[str, tuple[str, ...]] = {}
     for name, value in headers:
         by_name[name.lower()] = (*by_name.get(name.lower(), ()), value.strip())
-    hosts = frozenset(_with_port(port, 80))
+    hosts = frozenset(_with_port(port, DEFAULT_PORTS["http"])) | _published_host(method, public_origin)
     path = target.partition("?")[0] if len(target) <= _MAX_TARGET_CHARS else ""
     asked = _Asked(method, path, by_name, hosts, allowed_origins(comfyui_port, public_origin))
     return next((found for rule in _RULES if (found := rule(asked)) is not None), None)
@@ -106,22 +107,15 @@ def body_refusal(content_type: str, body: bytes) -> Refusal | None:
 
 
 def allowed_origins(comfyui_port: int, public_origin: str = "") -> frozenset[str]:
-    """The origins of pages that may read: ComfyUI's own on this machine, and the one it is published under."""
-    local = {f"{scheme}://{host}" for scheme, port in _DEFAULT_PORTS.items() for host in _with_port(comfyui_port, port)}
+    """The origins of pages that may read: ComfyUI's own on this machine, and the published one."""
+    local = {f"{scheme}://{host}" for scheme, port in DEFAULT_PORTS.items() for host in _with_port(comfyui_port, port)}
     return frozenset(local | ({origin_of(public_origin)} - {""}))
 
 
-def origin_of(url: str) -> str:
-    """The origin of an http(s) URL as a browser writes it, as in `https://example.org:8443`; "" when it has none."""
-    try:
-        parts = urlsplit(url)
-        scheme, host, port = parts.scheme, parts.hostname or "", parts.port
-    except ValueError:
-        return ""
-    if scheme not in _DEFAULT_PORTS or not re.fullmatch(r"[a-z0-9._:-]+", host):
-        return ""
-    host = f"[{host}]" if ":" in host else host
-    return f"{scheme}://{host}" if port in {None, _DEFAULT_PORTS[scheme]} else f"{scheme}://{host}:{port}"
+def _published_host(method: str, public_origin: str) -> frozenset[str]:
+    """The name that a reverse proxy may pass on, for reading only: who acts comes from this machine."""
+    published = origin_of(public_origin).partition("://")[2]
+    return frozenset({published} if published and method in READING_METHODS else ())
 
 
 def _with_port(port: int, default: int) -> tuple[str, ...]:

@@ -32,11 +32,14 @@ class ControlUnavailable(OrchestratorError):  # noqa: N818 - the fact
 
 
 class ControlServer:
-    """Belongs to the event loop that it was started in. `public_origin`: what ComfyUI's page is published under."""
+    """Belongs to the event loop that it was started in.
+
+    `public_origin` ("" for none) is where a reverse proxy publishes it: advertised, and allowed to read as ComfyUI's page is.
+    """
 
     def __init__(self, hooks: ControlHooks, *, public_origin: str = "", limits: Limits = _LIMITS) -> None:
         self._hooks = hooks
-        self._public_origin = public_origin
+        self.public_origin = public_origin
         self._limits = limits
         self._listening: asyncio.Server | None = None
         self._http: HttpServer | None = None
@@ -54,7 +57,7 @@ class ControlServer:
             raise RuntimeError(message)
         listener = _first_free(port_range, port, self._hooks.comfyui_port())
         bound: int = listener.getsockname()[1]
-        desk = control_http.Desk(self._hooks, bound, self._public_origin, self._limits)
+        desk = control_http.Desk(self._hooks, bound, self.public_origin, self._limits)
         self._http = control_http.HttpServer(desk.handle, self._limits)
         self._listening = await asyncio.get_running_loop().create_server(
             self._http, sock=listener, backlog=_BACKLOG, start_serving=False

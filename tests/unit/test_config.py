@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from orchestrator.config import SETTINGS, Config, ConfigUnreadable, parse_config
 
 KEYS = [setting.key for setting in SETTINGS]
+MAY_BE_NULL = {"orchestrator.control_port", "orchestrator.public_origin"}
 SECONDS = [setting.key for setting in SETTINGS if setting.key.endswith("_s")]
 
 
@@ -66,7 +67,7 @@ def test_a_bool_is_no_number_and_no_text(key):
     assert f"{key} is true" in only_problem(document(key, True))
 
 
-@pytest.mark.parametrize("key", [key for key in KEYS if key != "orchestrator.control_port"])
+@pytest.mark.parametrize("key", [key for key in KEYS if key not in MAY_BE_NULL])
 def test_null_is_a_value_only_where_it_means_something(key):
     assert f"{key} is null" in only_problem(document(key, None))
 
@@ -100,6 +101,20 @@ def test_a_port_range_may_be_one_port():
 
 def test_the_control_port_may_be_set():
     assert parsed_value("orchestrator.control_port", 5051) == 5051
+
+
+def test_an_origin_is_kept_as_browsers_write_it():
+    assert parsed_value("orchestrator.public_origin", "HTTPS://Comfy.example.org:443/") == "https://comfy.example.org"
+
+
+@pytest.mark.parametrize(
+    "value", ["", "comfy.example.org", "https://a.b/panel", "ftp://a.b", "null", 7, ["https://a.b"]]
+)
+def test_what_is_no_origin_publishes_nothing(value):
+    problem = only_problem(document("orchestrator.public_origin", value))
+    assert problem.endswith(
+        "an http or https origin such as https://comfy.example.org, or null; the default null is used"
+    )
 
 
 def test_the_public_wildcard_host_is_accepted_with_one_notice_and_not_used():

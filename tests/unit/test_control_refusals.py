@@ -10,9 +10,9 @@ from orchestrator.control.guard import (
     READ_PATHS,
     allowed_origins,
     body_refusal,
-    origin_of,
     refusal,
 )
+from orchestrator.origins import origin_of
 
 PORT = 5050
 COMFYUI_PORT = 8188
@@ -134,6 +134,15 @@ def test_a_name_that_was_made_to_point_here_is_refused(host: str) -> None:
         assert judged(method, path, ("Host", host)) == (403, "foreign_host")
 
 
+@pytest.mark.parametrize("host", ["comfy.example.org", "Comfy.Example.org"])
+def test_the_published_name_may_read_but_not_act(host: str) -> None:
+    assert judged("GET", "/status", ("Host", host)) is None
+    assert judged("GET", "/status", ("Host", host), ("Origin", PUBLISHED)) is None
+    assert judged("GET", "/status", ("Host", host), ("Origin", "http://evil.example")) == (403, "foreign_origin")
+    assert judged("POST", "/kill", ("Host", host)) == (403, "foreign_host")
+    assert judged("GET", "/status", ("Host", host), public_origin="") == (403, "foreign_host")
+
+
 def test_without_a_host_nothing_is_answered() -> None:
     assert judged("GET", "/health") == (403, "foreign_host")
 
@@ -239,7 +248,7 @@ def test_anything_else_is_no_body(content_type: str, body: bytes, expected: obje
     ("url", "origin"),
     [
         ("https://comfy.example.org", "https://comfy.example.org"),
-        ("HTTPS://Comfy.Example.ORG:443/panel/?a=b", "https://comfy.example.org"),
+        ("HTTPS://Comfy.Example.ORG:443/", "https://comfy.example.org"),
         ("http://comfy.example.org:80/", "http://comfy.example.org"),
         ("http://comfy.example.org:8443", "http://comfy.example.org:8443"),
         ("http://[2001:DB8::1]:8188", "http://[2001:db8::1]:8188"),
@@ -253,6 +262,10 @@ def test_anything_else_is_no_body(content_type: str, body: bytes, expected: obje
         ("https://a:99999", ""),
         ("https://[::1", ""),
         ("https://*", ""),
+        ("https://comfy.example.org/panel", ""),
+        ("https://comfy.example.org?a=b", ""),
+        ("https://comfy.example.org/#a", ""),
+        ("https://me@comfy.example.org", ""),
     ],
 )
 def test_the_published_origin_is_read_as_a_browser_writes_it(url: str, origin: str) -> None:

@@ -75,6 +75,13 @@ def test_the_control_server_is_announced_in_two_files():
     assert made[SUPERVISOR] == b'{\n  "host": "127.0.0.1",\n  "port": 5051,\n  "kind": "manager_orchestrator"\n}\n'
 
 
+def test_the_published_origin_is_advertised():
+    history = History().begun()
+    history.add(ControlListening(host="127.0.0.1", port=5051, public_origin="https://comfy.example.org"))
+
+    assert json.loads(views(history.state)[SUPERVISOR] or b"")["public_origin"] == "https://comfy.example.org"
+
+
 def test_the_start_is_described_for_the_next_one():
     history = History().begun().after(1.5)
     history.add(
