@@ -93,19 +93,22 @@ class Publisher:
         A request that is not ours is left where it is until it has been taken in; a lock that is not ours until it is taken.
         A view that cannot be written does not keep the others back: `problems` names it, and it is tried again each time.
         """
-        wanted, problems = views(state), []
+        wanted, written, problems = views(state), {}, []
         drifted = []
         for name in writing_order(state):
             content, found = wanted[name], read_bytes(self._folder / name)
-            if found == content or _is_kept(name, content, found, state.seq):
-                continue
-            if name in self._written and self._written[name] == content:
-                drifted.append(Drift(name, content, found))
-            try:
-                self._write(name, content)
-            except OSError as error:
-                problems.append(f"writing {self._folder / name}: {error.strerror or error}")
-        self._written, self.problems = wanted, tuple(problems)
+            if found != content:
+                if _is_kept(name, content, found, state.seq):
+                    continue
+                if name in self._written and self._written[name] == content:
+                    drifted.append(Drift(name, content, found))
+                try:
+                    self._write(name, content)
+                except OSError as error:
+                    problems.append(f"writing {self._folder / name}: {error.strerror or error}")
+                    continue
+            written[name] = content
+        self._written, self.problems = written, tuple(problems)
         return tuple(drifted)
 
     def discard(self, name: str) -> None:

@@ -91,6 +91,22 @@ def test_what_we_changed_ourselves_is_no_drift(publisher, switching):
     assert publisher.publish(switching.state) == ()
 
 
+def test_a_foreign_request_that_we_took_away_ourselves_is_no_drift(tmp_path, publisher, switching):
+    (tmp_path / REQUEST).write_text('{"target_env": "b"}')
+    assert publisher.publish(switching.state) == ()
+    (tmp_path / REQUEST).unlink()
+
+    assert publisher.publish(switching.state) == ()
+    assert is_ours((tmp_path / REQUEST).read_bytes(), switching.state.seq)
+
+
+def test_a_view_that_cannot_be_written_has_not_been_changed_by_anybody(tmp_path, publisher, switching):
+    (tmp_path / f"{LOCK}.tmp.{os.getpid()}").mkdir()
+
+    assert [publisher.publish(switching.state) for _ in range(3)] == [(), (), ()]
+    assert publisher.problems
+
+
 def test_what_was_there_before_us_is_no_drift(tmp_path, publisher, switching):
     (tmp_path / PID).write_bytes(b"999")
 
