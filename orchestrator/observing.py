@@ -18,6 +18,7 @@ from orchestrator.network.ports import can_bind, port_holders, working_directory
 from orchestrator.processes.children import Children, find_spawned
 from orchestrator.workspace import Workspace
 from orchestrator.world import (
+    AskKind,
     ChildFacts,
     EnvironmentFacts,
     InboxItem,
@@ -153,7 +154,7 @@ class Observer:
         """The ComfyUI of the source environment that holds the port and is not ours, while its switch makes it matter."""
         if state.processes:
             return None
-        names = [item.source or self._startup_environment(state) for item in inbox if item.target]
+        names = [item.source or self._startup_environment(state) for item in inbox if item.kind is AskKind.SWITCH]
         job = state.job
         if job is not None and job.origin.is_a_page and not job.rolling_back and job.source:
             names.append(job.source)

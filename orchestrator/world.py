@@ -86,6 +86,7 @@ class AskKind(StrEnum):
 class InboxItem:
     """A foreign file. `content` is its text, or for a rejected one its bytes in base64; `problem`: why it was rejected.
 
+    `target` is of use only where `kind` is SWITCH; with a rejected request it is merely what its page is shown.
     `pid` is that of a living process that is not ours, or None.
     """
 

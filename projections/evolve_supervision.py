@@ -30,6 +30,7 @@ from projections.state import (
     Goal,
     Job,
     JobKind,
+    Outcome,
     OutcomeState,
     Parked,
     Trouble,
@@ -37,6 +38,9 @@ from projections.state import (
     WorkspaceState,
 )
 from projections.switching import IllegalEventError, Stage
+
+UNKNOWN: Final = "unknown"
+"""Shown as the target of a request that names none: the page in the browser needs some text there."""
 
 
 def _created(state: WorkspaceState, event: JournalCreated, _: Recorded) -> WorkspaceState:
@@ -174,8 +178,25 @@ def _ingested(state: WorkspaceState, event: FileIngested, _: Recorded) -> Worksp
 
 
 def _rejected(state: WorkspaceState, event: FileRejected, recorded: Recorded) -> WorkspaceState:
-    refused_at = recorded.at if event.name == REQUEST_FILE else state.refused_at
-    return replaced(_known_again(state, event), refused_at=refused_at)
+    """A page that wrote such a request is told, but nothing else is covered up for it: no open switch, no critical failure."""
+    state = _known_again(state, event)
+    if event.name != REQUEST_FILE:
+        return state
+    state, shown = replaced(state, refused_at=recorded.at), state.outcome
+    is_critical = shown is not None and shown.state is OutcomeState.CRITICAL_FAILURE
+    if is_critical or (state.job is not None and state.job.is_switch):
+        return state
+    outcome = Outcome(
+        switch=recorded.seq,
+        state=OutcomeState.ROLLED_BACK,
+        target=event.target or UNKNOWN,
+        source="",
+        serving=state.serving or state.environment,
+        error=f"the request was rejected: {event.why}",
+        recovery_command="",
+        at=recorded.at,
+    )
+    return replaced(state, outcome=outcome)
 
 
 def _known_again(state: WorkspaceState, event: FileIngested | FileRejected) -> WorkspaceState:

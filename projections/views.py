@@ -91,9 +91,10 @@ def _open_status(job: Job) -> dict[str, Any]:
 
 
 def _outcome_status(outcome: Outcome) -> dict[str, Any]:
+    serving = f"Environment {outcome.serving} serves; " if outcome.serving else ""
     messages = {
         OutcomeState.COMPLETE: f"Environment {outcome.target} serves",
-        OutcomeState.ROLLED_BACK: f"Environment {outcome.serving} serves; {outcome.target} was not reached",
+        OutcomeState.ROLLED_BACK: f"{serving}{outcome.target} was not reached",
         OutcomeState.CRITICAL_FAILURE: "No environment serves",
         OutcomeState.ABORTED: "Switch ended for a ComfyUI that was started by hand",
     }

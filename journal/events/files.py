@@ -16,7 +16,10 @@ class FileIngested(Event):
 
 @event("file.rejected")
 class FileRejected(Event):
-    """A foreign file was not understood, or too old. Its bytes are kept, base64, the first 64 KiB."""
+    """A foreign file was not understood, or too old. Its bytes are kept, base64, the first 64 KiB.
+
+    `target` is the environment that a request names all the same, "" when it names none.
+    """
 
     name: str
     sha256: str
@@ -24,6 +27,7 @@ class FileRejected(Event):
     inode: int
     why: str
     content_base64: str
+    target: str = ""
 
 
 @event("file.drifted")

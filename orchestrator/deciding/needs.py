@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from orchestrator.world import InboxItem
+from orchestrator.world import AskKind, InboxItem
 from projections.generations import latest_of
 from projections.state import Job, WorkspaceState
 from projections.switching import Stage
@@ -15,7 +15,7 @@ def is_clearing(state: WorkspaceState) -> bool:
 
 def environments_needed(state: WorkspaceState, inbox: tuple[InboxItem, ...]) -> Iterator[str]:
     """The names to look at: what is asked for, what is being brought up, and a source nobody has seen healthy."""
-    yield from (item.target for item in inbox if item.target)
+    yield from (item.target for item in inbox if item.kind is AskKind.SWITCH)
     if state.job is not None:
         yield state.job.wanted
         if _lacks_evidence(state.job, state):

@@ -75,6 +75,7 @@ def rejected(item: InboxItem) -> FileRejected:
         inode=item.inode,
         why=item.problem,
         content_base64=item.content,
+        target=item.target,
     )
 
 

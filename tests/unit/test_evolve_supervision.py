@@ -9,6 +9,7 @@ from journal.events import (
     ExitCause,
     FileIngested,
     FileRejected,
+    LockReleased,
     OrchestratorLost,
     OrchestratorStopped,
     RestartRequested,
@@ -18,9 +19,10 @@ from journal.events import (
     StartupCaptured,
     SupervisionCalm,
     SupervisionParked,
+    SwitchCriticallyFailed,
 )
 from projections.evolve_supervision import inbox_key
-from projections.state import INBOX_KEYS_KEPT, REQUEST_FILE, STARTS_KEPT, Control, Goal, JobKind, Verdict
+from projections.state import INBOX_KEYS_KEPT, REQUEST_FILE, STARTS_KEPT, Control, Goal, JobKind, OutcomeState, Verdict
 from projections.switching import IllegalEventError, Stage
 from tests.helpers.histories import (
     ME,
@@ -355,3 +357,36 @@ def test_a_request_that_was_rejected_came_to_nothing():
     history.add(FileRejected(name=REQUEST_FILE, sha256="", mtime_ns=5, inode=6, why="not JSON", content_base64=""))
 
     assert history.state.refused_at == history.now
+
+
+def rejected(name: str = REQUEST_FILE, target: str = "") -> FileRejected:
+    return FileRejected(name=name, sha256="", mtime_ns=5, inode=6, why="not JSON", content_base64="", target=target)
+
+
+@pytest.mark.parametrize(("named", "shown"), [("b", "b"), ("", "unknown")])
+def test_a_rejected_request_is_shown_to_its_page_as_rolled_back(named, shown):
+    history = History().serving("a")
+    history.add(rejected(target=named))
+    outcome = history.state.outcome
+
+    assert (outcome.state, outcome.target, outcome.serving) == (OutcomeState.ROLLED_BACK, shown, "a")
+    assert outcome.error == "the request was rejected: not JSON"
+    assert history.state.switches == ()
+
+
+def test_a_rejected_command_shows_nothing():
+    history = History().serving("a")
+    history.add(rejected(name=".cmd"))
+
+    assert history.state.outcome is None
+
+
+def test_a_rejected_request_leaves_the_status_of_an_open_switch_and_a_critical_failure_alone():
+    history = in_stage(Stage.CHOOSING)
+    history.add(rejected())
+    assert history.state.outcome is None
+
+    history.add(SwitchCriticallyFailed(error="nothing is left", recovery_command="switch a"), LockReleased())
+    failed = history.state.outcome
+    history.add(rejected())
+    assert history.state.outcome == failed
