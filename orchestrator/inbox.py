@@ -5,11 +5,14 @@ or does not parse is unfinished until it has stayed the same for UNFINISHED_S; o
 """
 
 import base64
+import contextlib
 import hashlib
 import json
 import logging
+import math
 import os
 import stat
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,7 +22,7 @@ from journal.clock import S, Stamp, is_over, seconds
 from orchestrator.workspace import name_problem
 from orchestrator.world import AskKind, InboxItem
 from projections.evolve_supervision import inbox_key
-from projections.publisher import is_ours
+from projections.publisher import is_ours, read_bytes
 from projections.views import REQUEST
 
 _LOG = logging.getLogger(__name__)
@@ -31,6 +34,8 @@ UNFINISHED_S: Final = 2.0
 """How long a file that does not parse may stay the same before it is rejected: 400 times the slowest write measured."""
 STALE_S: Final = 300.0
 """A request that is older than this when an orchestrator starts is nobody's wish any more."""
+_UNPARSABLE: Final = "it is empty, or not JSON, or names a thing twice"
+_LAST_PID: Final = 2**31 - 1
 READ_BYTES: Final = 64 * 1024
 """The largest file that is read; requests have some 200 bytes."""
 
@@ -45,6 +50,31 @@ class _Found:
     @property
     def signature(self) -> tuple[bytes, int, int]:
         return self.content, self.mtime_ns, self.inode
+
+
+def aside_of(path: Path) -> Path:
+    """Where a file lies between being journaled and being gone. A crash may leave it there."""
+    return path.with_name(f"{path.name}.tmp.taken")
+
+
+def settle_asides(folder: Path, journaled: Collection[str], seq: int) -> None:
+    """At a start: remove what a crash left aside.
+
+    One that is not `journaled` (by its key) gets its place back, where that is free or holds only our own view: it was
+    written in the very moment in which its predecessor was set aside.
+    """
+    for name in (COMMAND, REQUEST):
+        path, aside = folder / name, aside_of(folder / name)
+        left = _read(aside)
+        if left is None:
+            continue
+        with contextlib.suppress(OSError):
+            in_its_place = read_bytes(path)
+            is_free = in_its_place is None or is_ours(in_its_place, seq)
+            if _key(name, left) not in journaled and is_free:
+                aside.replace(path)
+            else:
+                aside.unlink()
 
 
 class Inbox:
@@ -68,27 +98,36 @@ class Inbox:
         looked = (self._item(COMMAND, now, seq), self._item(REQUEST, now, seq))
         return tuple(item for item in looked if item is not None)
 
-    def remove(self, name: str, key: str) -> bool:
-        """Remove the file if it is still the one with that key; whether it was. One that resists is not seen again."""
-        path, aside = self._folder / name, self._folder / f"{name}.tmp.taken"
+    def set_aside(self, name: str, key: str) -> bool:
+        """Rename the file out of the way if it is still the one with that key; whether it was.
+
+        It lies under `aside_of(name)` until `drop_aside`, which is for when the views have been written: so a request that
+        is missing while its switch is open, with nothing aside, was deleted by somebody else. One that resists is not seen
+        again.
+        """
+        path, aside = self._folder / name, aside_of(self._folder / name)
         found = _read(path)
         if found is None or _key(name, found) != key:
             return False
         try:
-            if path.is_dir():
+            if path.is_dir() and not path.is_symlink():
                 path.rmdir()
                 return True
             path.rename(aside)
             taken = _read(aside)
             if taken is not None and _key(name, taken) != key:  # another one was written in between
-                aside.rename(path)
+                _put_back(aside, path)
                 return False
-            aside.unlink(missing_ok=True)
         except OSError as error:
             _LOG.warning("removing %s: %s; it is passed over from now on", path, error)
             self._stuck.add(key)
             return False
         return True
+
+    def drop_aside(self, name: str) -> None:
+        """Remove what was set aside, if anything was. What resists is replaced by the next one."""
+        with contextlib.suppress(OSError):
+            aside_of(self._folder / name).unlink()
 
     def _item(self, name: str, now: Stamp, seq: int) -> InboxItem | None:
         found = _read(self._folder / name)
@@ -101,13 +140,16 @@ class Inbox:
         if seen != found.signature:
             self._first_seen[name] = (found.signature, now)
             at = now
-        parsed = found.problem or self._too_old(name, found) or _parse(name, found.content)
-        if isinstance(parsed, dict):
-            return attrs.evolve(_blank(name, found), content=found.content.decode("utf-8", "replace"), **parsed)
-        if parsed == _UNPARSABLE and not is_over(at, seconds(UNFINISHED_S), now):
+        document, torn = _document(found.content)
+        flaw = found.problem or self._too_old(name, found)
+        if torn and not flaw and not is_over(at, seconds(UNFINISHED_S), now):
             return attrs.evolve(_blank(name, found), kind=AskKind.UNFINISHED)
+        parsed = flaw or torn or _parse(name, document)
+        if isinstance(parsed, dict):
+            return attrs.evolve(_blank(name, found), content=found.content.decode("utf-8"), **parsed)
         kept = base64.b64encode(found.content).decode("ascii")
-        return attrs.evolve(_blank(name, found), kind=AskKind.REJECTED, problem=parsed, content=kept)
+        target = _target_in(document) if name == REQUEST else ""
+        return attrs.evolve(_blank(name, found), problem=parsed, content=kept, target=target)
 
     def _too_old(self, name: str, found: _Found) -> str:
         """Why it is nobody's wish any more. Only asked of what lay there at our start: later on the wall clock may step."""
@@ -117,9 +159,6 @@ class Inbox:
             return "" if found.mtime_ns >= self._since.wall_ns - S else "it is older than the orchestrator's start"
         before_us_s = (self._since.wall_ns - found.mtime_ns) / S
         return "" if before_us_s <= STALE_S else f"it was {before_us_s:.0f} s old when the orchestrator started"
-
-
-_UNPARSABLE: Final = "it is empty or not JSON"
 
 
 def _blank(name: str, found: _Found) -> InboxItem:
@@ -137,6 +176,18 @@ def _key(name: str, found: _Found) -> str:
     return inbox_key(name, hashlib.sha256(found.content).hexdigest(), found.mtime_ns, found.inode)
 
 
+def _put_back(aside: Path, path: Path) -> None:
+    """Unless a still newer one lies there: then it counts as overwritten. Raises OSError."""
+    try:
+        os.link(aside, path)
+    except FileExistsError:
+        aside.unlink()
+    except OSError:  # no hard links here
+        aside.rename(path)
+    else:
+        aside.unlink()
+
+
 def _read(path: Path) -> _Found | None:
     """The file without following links or blocking on a pipe; None when there is none."""
     try:
@@ -149,7 +200,10 @@ def _read(path: Path) -> _Found | None:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             return _Found(b"", status.st_mtime_ns, status.st_ino, "it is not a regular file")
-        content = os.read(descriptor, READ_BYTES + 1)
+        with open(descriptor, "rb", closefd=False) as file:
+            content = file.read(READ_BYTES + 1)
+    except OSError as error:
+        return _unreadable(path, f"it cannot be read: {error.strerror}")
     finally:
         os.close(descriptor)
     problem = f"it is larger than {READ_BYTES} bytes" if len(content) > READ_BYTES else ""
@@ -164,11 +218,38 @@ def _unreadable(path: Path, problem: str) -> _Found | None:
     return _Found(b"", status.st_mtime_ns, status.st_ino, problem)
 
 
-def _parse(name: str, content: bytes) -> dict[str, Any] | str:
+def _document(content: bytes) -> tuple[Any, str]:
+    """The JSON document in it, and what is wrong ("" when nothing is)."""
     try:
-        document = json.loads(content)
+        return _from_json(content.decode("utf-8").removeprefix("\ufeff")), ""
     except (ValueError, RecursionError):
-        return _UNPARSABLE
+        return None, _UNPARSABLE
+
+
+def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The object; whoever says two things under one name has said nothing. Raises ValueError."""
+    document = dict(pairs)
+    if len(document) != len(pairs):
+        raise ValueError
+    return document
+
+
+def _no_constant(_name: str) -> None:
+    """NaN and Infinity are no JSON. Raises ValueError."""
+    raise ValueError
+
+
+_from_json = json.JSONDecoder(object_pairs_hook=_each_key_once, parse_constant=_no_constant).decode
+
+
+def _target_in(document: Any) -> str:
+    """What can be understood of a request that is none: the environment that it names, in at most 255 characters."""
+    target = document.get("target_env") if isinstance(document, dict) else None
+    return target[:255] if isinstance(target, str) and _is_unicode(target) else ""
+
+
+def _parse(name: str, document: Any) -> dict[str, Any] | str:
+    """What is asked for, as fields of an InboxItem; else what is wrong with it."""
     if not isinstance(document, dict):
         return "it is not a JSON object"
     return _parse_request(document) if name == REQUEST else parse_command(document)
@@ -182,21 +263,26 @@ def _parse_request(document: dict[str, Any]) -> dict[str, Any] | str:
         return "source_env is neither text nor null"
     if source and name_problem(source):
         return f"source_env: {name_problem(source)}"
-    timestamp = document.get("timestamp", 0.0)
-    if isinstance(timestamp, bool) or not isinstance(timestamp, int | float):
-        return "timestamp is not a number"
-    return {"kind": AskKind.SWITCH, "target": target, "source": source or ""}
+    return _timestamp_problem(document) or {"kind": AskKind.SWITCH, "target": target, "source": source or ""}
 
 
 def parse_command(document: dict[str, Any]) -> dict[str, Any] | str:
     """What a command says, as fields of an InboxItem; or why it is none."""
-    command, pid, reason = document.get("command"), document.get("pid"), document.get("reason") or ""
+    command, pid, reason = document.get("command"), document.get("pid"), document.get("reason")
     if not isinstance(command, str) or command not in {AskKind.RESTART, AskKind.SHUTDOWN, AskKind.ABORT}:
         return f"command is not {AskKind.RESTART}, {AskKind.SHUTDOWN} or {AskKind.ABORT}"
-    if pid is not None and (isinstance(pid, bool) or not isinstance(pid, int)):
-        return "pid is not a whole number"
-    said = reason if isinstance(reason, str) and _is_unicode(reason) else ""
-    return {"kind": AskKind(command), "reason": said, "pid": pid}
+    if pid is not None and (isinstance(pid, bool) or not isinstance(pid, int) or not 0 < pid <= _LAST_PID):
+        return "pid is no process's number"
+    if reason is not None and (not isinstance(reason, str) or not _is_unicode(reason)):
+        return "reason is neither text nor null"
+    return _timestamp_problem(document) or {"kind": AskKind(command), "reason": reason or "", "pid": pid}
+
+
+def _timestamp_problem(document: dict[str, Any]) -> str:
+    """It may be missing: nothing depends on it. But what is not what it should be is not acted on."""
+    timestamp = document.get("timestamp", 0.0)
+    is_number = isinstance(timestamp, int | float) and not isinstance(timestamp, bool)
+    return "" if is_number and abs(timestamp) < math.inf else "timestamp is not a number"
 
 
 def _is_unicode(text: str) -> bool:

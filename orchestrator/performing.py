@@ -138,8 +138,9 @@ class Performer:
             self._workers.kill(self._ledger.state.worker)
 
     def _take_file(self, effect: TakeFile) -> None:
-        self._inbox.remove(effect.name, effect.key)
+        self._inbox.set_aside(effect.name, effect.key)
         self._ledger.publish()
+        self._inbox.drop_aside(effect.name)
 
     def _take_foreign_lock(self, _effect: TakeForeignLock) -> None:
         content = read_bytes(self._ledger.workspace.metadata / LOCK)

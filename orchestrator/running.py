@@ -21,7 +21,7 @@ from orchestrator.control.server import ControlServer, ControlUnavailable
 from orchestrator.deciding.situation import endpoint_for
 from orchestrator.environments.workers import Workers, environ_for_comfyui
 from orchestrator.foreground import OutputFollower
-from orchestrator.inbox import Inbox
+from orchestrator.inbox import Inbox, settle_asides
 from orchestrator.ledger import Ledger
 from orchestrator.logs.switch_log import LogEntry
 from orchestrator.loop import Supervisor
@@ -112,6 +112,7 @@ async def supervising(ledger: Ledger, options: RunOptions) -> AsyncIterator[Supe
     children = Children(ledger.state.journal_id)
     environ = environ_for_comfyui(workspace)
     workers = Workers(workspace, children, ledger.state.journal_id, environ)
+    settle_asides(workspace.metadata, ledger.state.inbox_keys, ledger.state.seq)
     inbox = Inbox(workspace.metadata, clock.read())
     observer = Observer(workspace, me, children, workers, inbox, options.launcher)
     performer = Performer(ledger, children, workers, inbox, observer.holders, environ)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from journal.events import (
+    FileDrifted,
     FileIngested,
     FileRejected,
     LockAcquired,
@@ -125,6 +126,8 @@ def test_a_request_in_pieces_is_taken_once_and_whole_and_the_same_file_again_onl
     assert [event.content for event in live.of(FileIngested)] == [text]
     assert len(live.of(SwitchRequested)) == 1
     assert not live.of(SwitchRefused)
+    assert not live.of(FileDrifted)
+    assert not list(live.metadata.glob("*.taken"))
     assert not live.of(FileRejected)
 
 
@@ -143,6 +146,9 @@ def test_a_request_that_stays_half_is_rejected_with_its_bytes_kept_and_the_next_
     live.until(lambda state: bool(live.of(FileRejected)))
     rejected = live.of(FileRejected)[0]
     assert base64.b64decode(rejected.content_base64) == half
+    told = live.shown("rolled_back")
+    assert (told["target_env"], told["progress"]) == ("unknown", 100)
+    assert rejected.why in told["error"]
     until(lambda: not (live.metadata / REQUEST).exists())
     live.request("other", "good")
     assert live.until_over().serving == "other"

@@ -9,7 +9,7 @@ import pytest
 
 from journal import clock
 from journal.clock import S, Stamp
-from orchestrator.inbox import COMMAND, READ_BYTES, Inbox
+from orchestrator.inbox import COMMAND, READ_BYTES, Inbox, aside_of, settle_asides
 from orchestrator.world import AskKind
 from projections.views import REQUEST
 
@@ -89,6 +89,8 @@ def test_a_torn_request_that_goes_on_being_written_starts_its_two_seconds_anew(i
         {"target_env": "b", "source_env": 3},
         {"target_env": "b", "timestamp": "now"},
         {"target_env": "b", "timestamp": True},
+        {"target_env": "b", "timestamp": None},
+        '{"target_env": "b", "timestamp": 1e999}',
     ],
 )
 def test_a_request_of_the_wrong_shape_is_rejected_at_once(inbox, tmp_path, now, document):
@@ -112,7 +114,7 @@ def test_a_number_that_the_journal_cannot_know_is_no_view_of_ours(inbox, tmp_pat
 
 @pytest.mark.parametrize("field", ["target_env", "source_env"])
 def test_text_that_is_no_unicode_is_rejected(inbox, tmp_path, now, field):
-    write(tmp_path, REQUEST, '{"target_env": "a", "' + field + '": "x\\ud800"}')
+    write(tmp_path, REQUEST, {"target_env": "a", field: "x\ud800"})
     assert only(inbox, now).kind is AskKind.REJECTED
 
 
@@ -154,6 +156,12 @@ def test_a_command_from_before_our_start_is_stale(tmp_path, now):
         ({"command": ["restart"]}, AskKind.REJECTED),
         ({"command": "restart", "pid": "7"}, AskKind.REJECTED),
         ({"command": "restart", "pid": True}, AskKind.REJECTED),
+        ({"command": "restart", "pid": 0}, AskKind.REJECTED),
+        ({"command": "restart", "pid": 10**4000}, AskKind.REJECTED),
+        ({"command": "restart", "reason": 7}, AskKind.REJECTED),
+        ({"command": "restart", "reason": "\ud800"}, AskKind.REJECTED),
+        ({"command": "restart", "timestamp": "now"}, AskKind.REJECTED),
+        ({"command": "restart", "pid": None, "reason": None}, AskKind.RESTART),
     ],
 )
 def test_commands(inbox, tmp_path, now, document, kind):
@@ -181,11 +189,118 @@ def test_a_link_a_folder_a_pipe_and_a_huge_file_are_rejected_and_never_waited_fo
         undo()
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"target_env": "b", "target_env": "c"}',
+        '{"target_env": "b", "timestamp": NaN}',
+        '{"target_env": "b", "timestamp": ' + "1" * 5_000 + "}",
+    ],
+)
+def test_what_python_would_read_but_nobody_can_mean_is_rejected(inbox, tmp_path, now, text):
+    write(tmp_path, REQUEST, text)
+    only(inbox, now)
+    assert only(inbox, later(now, 2)).kind is AskKind.REJECTED
+
+
+def test_a_request_with_a_byte_order_mark_is_understood_and_kept_with_it(inbox, tmp_path, now):
+    text = '\ufeff{"target_env": "beta"}'
+    write(tmp_path, REQUEST, text)
+    item = only(inbox, now)
+    assert (item.kind, item.target, item.content) == (AskKind.SWITCH, "beta", text)
+
+
+def test_a_rejected_request_says_which_environment_it_named(inbox, tmp_path, now):
+    write(tmp_path, REQUEST, {"target_env": "b" * 300, "timestamp": "now"})
+    item = only(inbox, now)
+    assert (item.kind, item.target) == (AskKind.REJECTED, "b" * 255)
+
+
+def test_a_link_to_a_folder_is_taken_away_and_the_folder_left(inbox, tmp_path, now):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / REQUEST).symlink_to(tmp_path / "folder")
+    seen = only(inbox, now)
+    assert inbox.set_aside(seen.name, seen.key)
+    inbox.drop_aside(seen.name)
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+def test_what_was_taken_lies_aside_until_it_is_dropped(inbox, tmp_path, now):
+    path = write(tmp_path, REQUEST, {"target_env": "beta"})
+    seen = only(inbox, now)
+    assert inbox.set_aside(seen.name, seen.key)
+    assert not path.exists()
+    assert aside_of(path).exists()
+    inbox.drop_aside(seen.name)
+    inbox.drop_aside(seen.name)
+    assert list(tmp_path.iterdir()) == []
+
+
+class Replacing(Inbox):
+    """Somebody writes another file in the moment between the look and the renaming, and perhaps a third one after it."""
+
+    then: tuple[str, ...] = ()
+
+    def set_aside(self, name, key):
+        rename = Path.rename
+
+        def late(path, target):
+            with pytest.MonkeyPatch.context() as undone:
+                undone.setattr(Path, "rename", rename)
+                for number, text in enumerate(self.then):
+                    other = path.with_name(f"other-{number}")
+                    other.write_text(text)
+                    other.replace(path)
+                    if number == 0:
+                        path.rename(target)
+            return target
+
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(Path, "rename", late)
+            return super().set_aside(name, key)
+
+
+@pytest.mark.parametrize("then", [("gamma",), ("gamma", "delta")], ids=["one", "and a third"])
+def test_a_file_that_replaces_the_one_seen_is_not_lost(tmp_path, now, then):
+    inbox = Replacing(tmp_path, now)
+    inbox.then = tuple(json.dumps({"target_env": target}) for target in then)
+    path = write(tmp_path, REQUEST, {"target_env": "beta"})
+    seen = only(inbox, now)
+    assert not inbox.set_aside(seen.name, seen.key)
+    assert [path.name for path in tmp_path.iterdir()] == [path.name]
+    assert only(inbox, now).target == then[-1]
+
+
+@pytest.mark.parametrize(
+    ("in_its_place", "journaled", "left"),
+    [
+        (None, True, None),
+        (None, False, "beta"),
+        ({"target_env": "alpha", "switch_id": 3}, True, "alpha"),
+        ({"target_env": "alpha", "switch_id": 3}, False, "beta"),
+        ({"target_env": "newer"}, True, "newer"),
+        ({"target_env": "newer"}, False, "newer"),
+    ],
+)
+def test_what_a_crash_left_aside_is_removed_but_one_that_nobody_has_journaled_is_not_lost(
+    inbox, tmp_path, now, in_its_place, journaled, left
+):
+    path = write(tmp_path, REQUEST, {"target_env": "beta"})
+    seen = only(inbox, now)
+    assert inbox.set_aside(seen.name, seen.key)
+    if in_its_place is not None:
+        write(tmp_path, REQUEST, in_its_place)
+    settle_asides(tmp_path, {seen.key} if journaled else set(), seq=5)
+    assert not aside_of(path).exists()
+    found = json.loads(path.read_text())["target_env"] if path.exists() else None
+    assert found == left
+
+
 def test_one_that_cannot_be_removed_is_not_seen_again(inbox, tmp_path, now):
     path = tmp_path / REQUEST
     (path / "full").mkdir(parents=True)
     seen = only(inbox, now)
-    assert not inbox.remove(seen.name, seen.key)
+    assert not inbox.set_aside(seen.name, seen.key)
     assert inbox.look(now) == ()
     (path / "full").rmdir()
     path.rmdir()
@@ -202,7 +317,7 @@ def test_only_the_file_that_was_seen_is_removed(inbox, tmp_path, now):
     path = write(tmp_path, REQUEST, {"target_env": "beta"})
     seen = only(inbox, now)
     path.write_text(json.dumps({"target_env": "gamma"}))
-    assert not inbox.remove(seen.name, seen.key)
+    assert not inbox.set_aside(seen.name, seen.key)
     assert path.exists()
-    assert inbox.remove(seen.name, only(inbox, now).key)
+    assert inbox.set_aside(seen.name, only(inbox, now).key)
     assert not path.exists()
