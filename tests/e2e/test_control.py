@@ -12,7 +12,7 @@ import pytest
 from journal.events import HealthConfirmed, ProcessSpawned, RestartRequested
 from orchestrator.control.guard import Limits
 from tests.helpers.control_client import CHUNKED, JSON, ask, exchange, written
-from tests.helpers.control_strangers import REFUSED
+from tests.helpers.control_strangers import CHUNK, REFUSED
 from tests.helpers.waiting import until
 
 ANSWERS_WITHIN_S = 1.0
@@ -83,12 +83,12 @@ def test_dawdlers_and_a_crowd_lock_nobody_out_and_are_let_go(workspace):
     async def come_and_stay() -> None:
         crowd = [await asyncio.open_connection("127.0.0.1", port) for _ in range(CROWD)]
         await answers_soon(port, "a crowd of idle ones")
-        dawdling = [asyncio.create_task(dawdle(port, raw)) for raw in beginnings(port).values()]
+        dawdling = [asyncio.create_task(dawdle(port, *sent)) for sent in dawdlers(port).values()]
         until_over = asyncio.gather(*dawdling)
         while not until_over.done():
             await answers_soon(port, "dawdlers")
             await asyncio.sleep(0.25)
-        for name, lasted_s in zip(beginnings(port), await until_over, strict=True):
+        for name, lasted_s in zip(dawdlers(port), await until_over, strict=True):
             assert lasted_s < Limits().connection_s + 2, name
         ended = [reader.read() for reader, _ in crowd]
         async with asyncio.timeout(Limits().connection_s + 2):
@@ -100,25 +100,27 @@ def test_dawdlers_and_a_crowd_lock_nobody_out_and_are_let_go(workspace):
     assert head_of(live) == before
 
 
-def beginnings(port):
+def dawdlers(port):
+    """What each begins with, and what it goes on with."""
     return {
-        "says nothing": b"",
-        "slow headers": b"POST /kill HTTP/1.1\r\nX-Slow: ",
-        "slow body": written(port, "POST /kill", JSON, "Content-Length: 4000"),
-        "slow chunks": written(port, "POST /kill", JSON, CHUNKED, body=b"1000\r\n"),
-        "asks and never reads": written(port, "GET /logs") * 1_000,
+        "slow headers": (b"POST /kill HTTP/1.1\r\nX-Slow: ", b"x"),
+        "slow body": (written(port, "POST /kill", JSON, "Content-Length: 4000"), b" "),
+        "slow chunks": (written(port, "POST /kill", JSON, CHUNKED), b"1\r\n \r\n"),
+        "never ends": (written(port, "POST /kill", JSON, CHUNKED), CHUNK * 1_000),
+        "1 GB": (written(port, "POST /kill", JSON, "Content-Length: 1000000000"), b" " * 1_000_000),
+        "asks and never reads": (written(port, "GET /logs") * 1_000, b" "),
     }
 
 
-async def dawdle(port, beginning):
-    """Begin, then a byte every now and then, for as long as the other side stands it; how long that was, in seconds."""
+async def dawdle(port, beginning, more):
+    """Begin, and go on every now and then for as long as the other side stands it; how long that was, in seconds."""
     began = time.monotonic()
     _, writer = await asyncio.open_connection("127.0.0.1", port)
     with contextlib.suppress(ConnectionError):
         writer.write(beginning)
         while not writer.transport.is_closing():
-            writer.write(b" ")
-            await asyncio.sleep(0.2)
+            writer.write(more)
+            await asyncio.sleep(0.1)
     writer.transport.abort()
     return time.monotonic() - began
 

@@ -131,6 +131,23 @@ def test_a_request_in_pieces_is_taken_once_and_whole_and_the_same_file_again_onl
     assert not live.of(FileRejected)
 
 
+def test_what_a_crash_left_aside_is_not_asked_for_again(workspace):
+    live = workspace(good=None, other=None)
+    live.configure(source_grace_s=0)
+    live.serve("good")
+    (live.metadata / REQUEST).touch()
+    os.link(live.metadata / REQUEST, live.metadata / "kept.json")
+    live.request("other", "good")
+    live.until_over()
+    live.stop()
+    aside = live.metadata / f"{REQUEST}.tmp.taken"
+    (live.metadata / "kept.json").rename(aside)
+    live.serve("other")
+    until(lambda: not aside.exists())
+    let_it_look(live)
+    assert len(live.of(FileIngested)) == len(live.of(SwitchRequested)) == 1
+
+
 def let_it_look(live):
     """Return when its loop has turned some times."""
     for _ in range(5):

@@ -111,6 +111,18 @@ def test_a_signal_makes_a_patient_shutdown_urgent():
 # ----------------------------------------------------------------- inbox
 
 
+def test_a_request_beside_a_shutdown_is_refused_before_the_end():
+    history = History().serving()
+    items = (item(AskKind.SHUTDOWN), item(AskKind.SWITCH, 2, target="b"))
+    first = acted(history, seen(history, inbox=items))
+    history.add(*events_of(first))
+    second = acted(history, seen(history, inbox=items[1:]))
+
+    assert first.effect == TakeFile(items[0].name, items[0].key)
+    assert only(second, SwitchRefused).why is RefusalReason.STOPPING
+    assert second.effect == TakeFile(items[1].name, items[1].key)
+
+
 @pytest.mark.parametrize(
     ("kind", "event"),
     [
