@@ -26,7 +26,7 @@ from journal.store import Journal
 from orchestrator.config import Config
 from orchestrator.deciding.admission import admit
 from orchestrator.deciding.withdrawing import DELETED, was_deleted, withdraw
-from orchestrator.inbox import TAKEN
+from orchestrator.inbox import aside_of
 from orchestrator.ledger import Ledger
 from orchestrator.observing import foreign_lock
 from orchestrator.workspace import Workspace, read_config
@@ -88,11 +88,12 @@ def release_if_deleted(ledger: Ledger) -> None:
         return
 
     def answer(state: WorkspaceState) -> tuple[Draft, ...]:
-        there = {name: read_bytes(ledger.workspace.metadata / name) is not None for name in (LOCK, REQUEST, TAKEN)}
-        request_there = there[REQUEST] or there[TAKEN]
-        if living_orchestrator(state) is not None or not was_deleted(
-            state, clock.read(), lock_there=there[LOCK], request_there=request_there
-        ):
+        lock, request = (ledger.workspace.metadata / name for name in (LOCK, REQUEST))
+        lock_there = read_bytes(lock) is not None
+        request_there = read_bytes(request) is not None or read_bytes(aside_of(request)) is not None
+        if living_orchestrator(state) is not None:
+            return ()
+        if not was_deleted(state, clock.read(), lock_there=lock_there, request_there=request_there):
             return ()
         return (*withdraw(state, DELETED), Draft(StatusCleared()))
 

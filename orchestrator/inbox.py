@@ -28,8 +28,6 @@ from projections.views import REQUEST
 _LOG = logging.getLogger(__name__)
 
 COMMAND: Final = ".cmd"
-TAKEN: Final = f"{REQUEST}.tmp.taken"
-"""What a request is called from when it is taken in until what followed from it has been published."""
 UNFINISHED_S: Final = 2.0
 """How long a file that does not parse may stay the same before it is rejected: 400 times the slowest write measured."""
 STALE_S: Final = 300.0

@@ -74,7 +74,8 @@ def read_switch_request(metadata_dir: Path) -> dict[str, Any] | None:
         with ledger_of(metadata_dir) as ledger:
             if living_orchestrator(ledger.state) is None and item.key not in ledger.state.inbox_keys:
                 ledger.ask(lambda _: (Draft(rejected(item)),))
-                inbox.remove(item.name, item.key)
+                inbox.set_aside(item.name, item.key)
+                inbox.drop_aside(item.name)
         return None
     return read_document(path) if item is None or item.kind is AskKind.SWITCH else None
 
