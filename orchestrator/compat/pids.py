@@ -136,11 +136,11 @@ def _cleaned(ledger: Ledger, state: WorkspaceState) -> Iterator[Draft]:
         yield Draft(LockBroken(why=RELEASED, age_ns=age_ns(foreign.touched, now)))
     if state.claim is not None:
         yield Draft(LockReleased())
-    yield from withdraw(state, "it was withdrawn: the orchestrator's state was cleaned by force")
-    yield Draft(StatusCleared())
     for item in Inbox(ledger.workspace.metadata, now).look(now, state.seq):
         if item.name == REQUEST and item.key not in state.inbox_keys:
             yield Draft(rejected(item if item.kind is AskKind.REJECTED else _unwanted(item)))
+    yield from withdraw(state, "it was withdrawn: the orchestrator's state was cleaned by force")
+    yield Draft(StatusCleared())
 
 
 def _unwanted(item: InboxItem) -> InboxItem:
