@@ -25,6 +25,7 @@ from journal.events import (
 from journal.identity import identify
 from orchestrator.panel.venv import python_in
 from tests.helpers.bystanders import StatusReader, SteadyCaller
+from tests.helpers.pages import Dialog
 from tests.helpers.panels import ask_panel, ask_to_switch, call, with_panel
 from tests.helpers.waiting import until
 
@@ -57,9 +58,12 @@ def test_the_first_switch_starts_an_orchestrator_and_the_next_one_asks_it(panel_
     with StatusReader(live) as reader:
         answer = ask_to_switch(live, "other")
         assert answer["observer"]["kind"] == "manager_orchestrator"
+        dialog = Dialog(f"http://127.0.0.1:{live.port}", answer)
+        assert dialog.until_it_ends()["state"] == "complete"
         assert source.wait(20) == 43
         state = live.until_over()
-        live.shown("complete")
+    assert set(dialog.states) <= set(LADDER)
+    assert dialog.states == sorted(dialog.states, key=LADDER.index)
     assert state.serving == "other"
     assert states_of(reader) == LADDER
     (requested,) = live.of(SwitchRequested)
@@ -133,10 +137,10 @@ def test_a_target_that_dies_at_its_start_brings_the_source_back(panel_workspace,
     live = panel_workspace(good=None, bad={"die_at_start": 7})
     source = by_hand(live, "good")
     with StatusReader(live) as reader:
-        ask_to_switch(live, "bad")
+        dialog = Dialog(f"http://127.0.0.1:{live.port}", ask_to_switch(live, "bad"))
+        assert dialog.until_it_ends()["state"] == "rolled_back"
         assert source.wait(20) == 43
         state = live.until_over()
-        live.shown("rolled_back")
     assert state.serving == "good"
     assert states_of(reader)[-2:] == ["rolling_back", "rolled_back"]
 
