@@ -73,20 +73,29 @@ def release_switch_lock(metadata_dir: Path) -> None:
     alive the switch is withdrawn.
     """
     with ledger_of(metadata_dir) as ledger:
-        ledger.ask(lambda state: tuple(_released(ledger, state)))
-        content = read_bytes(ledger.workspace.metadata / LOCK)
-        if content is not None and not is_ours(content, ledger.state.seq):
-            ledger.discard(LOCK)
+        ledger.ask(lambda state: (*given_up(ledger, state), *_withdrawn(state)))
+        discard_foreign(ledger, LOCK)
 
 
-def _released(ledger: Ledger, state: WorkspaceState) -> Iterator[Draft]:
+def given_up(ledger: Ledger, state: WorkspaceState) -> Iterator[Draft]:
+    """The events that free the lock of whoever has no switch: a foreign file's, and a claim."""
     now = clock.read()
     foreign = foreign_lock(ledger.workspace, now, state.seq)
     if foreign is not None:
         yield Draft(LockBroken(why=RELEASED, age_ns=age_ns(foreign.touched, now)))
     if state.claim is not None:
         yield Draft(LockReleased())
-    elif state.lock is not None and living_orchestrator(state) is None:
+
+
+def discard_foreign(ledger: Ledger, name: str) -> None:
+    """Take away what others wrote under the name of a view, if it is there. Raises OSError."""
+    content = read_bytes(ledger.workspace.metadata / name)
+    if content is not None and not is_ours(content, ledger.state.seq):
+        ledger.discard(name)
+
+
+def _withdrawn(state: WorkspaceState) -> Iterator[Draft]:
+    if state.lock is not None and living_orchestrator(state) is None:
         yield from withdraw(state, WITHDRAWN)
         yield Draft(StatusCleared())
     elif state.lock is not None:

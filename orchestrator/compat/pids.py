@@ -9,26 +9,24 @@ from pathlib import Path
 import attrs
 
 from journal import clock
-from journal.clock import age_ns
 from journal.codec import Draft
-from journal.events import LockBroken, LockReleased, OrchestratorLost, OrchestratorStopped, StatusCleared
+from journal.events import OrchestratorLost, OrchestratorStopped, StatusCleared
 from journal.identity import Identity, identify, is_alive, own_identity
 from orchestrator import __version__
 from orchestrator.asking import living_orchestrator, watch
-from orchestrator.compat.locking import RELEASED
+from orchestrator.compat.locking import discard_foreign, given_up
 from orchestrator.compat.opening import ledger_of, workspace_of
 from orchestrator.config import Config
 from orchestrator.deciding.settling import rejected
 from orchestrator.deciding.withdrawing import withdraw
 from orchestrator.inbox import Inbox
 from orchestrator.ledger import Ledger
-from orchestrator.observing import foreign_lock
 from orchestrator.processes.signals import send
 from orchestrator.singleton import SINGLETON, Singleton
 from orchestrator.starting import StartOptions, first_events
 from orchestrator.workspace import read_config
 from orchestrator.world import AskKind, InboxItem
-from projections.publisher import is_ours, read_bytes
+from projections.publisher import read_bytes
 from projections.state import WorkspaceState
 from projections.views import LOCK, PID, REQUEST
 
@@ -115,10 +113,8 @@ def force_cleanup_orchestrator_state(metadata_dir: Path) -> None:
         forget_dead_orchestrator(ledger)
         ledger.ask(lambda state: tuple(_cleaned(ledger, state)))
         for name in (LOCK, REQUEST):
-            content = read_bytes(ledger.workspace.metadata / name)
-            if content is not None and not is_ours(content, ledger.state.seq):
-                with contextlib.suppress(OSError):
-                    ledger.discard(name)
+            with contextlib.suppress(OSError):
+                discard_foreign(ledger, name)
 
 
 def _end(ledger: Ledger, orchestrator: Identity) -> None:
@@ -130,13 +126,8 @@ def _end(ledger: Ledger, orchestrator: Identity) -> None:
 
 
 def _cleaned(ledger: Ledger, state: WorkspaceState) -> Iterator[Draft]:
-    now = clock.read()
-    foreign = foreign_lock(ledger.workspace, now, state.seq)
-    if foreign is not None:
-        yield Draft(LockBroken(why=RELEASED, age_ns=age_ns(foreign.touched, now)))
-    if state.claim is not None:
-        yield Draft(LockReleased())
-    for item in Inbox(ledger.workspace.metadata, now).look(now, state.seq):
+    yield from given_up(ledger, state)
+    for item in Inbox(ledger.workspace.metadata, clock.read()).look(clock.read(), state.seq):
         if item.name == REQUEST and item.key not in state.inbox_keys:
             yield Draft(rejected(item if item.kind is AskKind.REJECTED else _unwanted(item)))
     yield from withdraw(state, "it was withdrawn: the orchestrator's state was cleaned by force")
