@@ -16,7 +16,7 @@ const STYLE = `
   background: var(--comfy-input-bg, #333); color: var(--input-text, #ddd); }
 .cgo button:disabled { opacity: 0.5; cursor: default; }
 .cgo progress { width: 100%; }
-.cgo pre { margin: 0; max-height: 40vh; overflow: auto; white-space: pre-wrap; font-size: 11px; opacity: 0.85; }
+.cgo pre { margin: 0; max-height: 40vh; overflow: auto; white-space: pre-wrap; overflow-wrap: anywhere; font-size: 11px; opacity: 0.85; }
 .cgo .bad { color: var(--error-text, #f77); } .cgo .dim { opacity: 0.7; }
 `;
 
@@ -144,7 +144,13 @@ class Tab {
 
   async switchTo(name) {
     if (!confirm(`Switch to ${name}? The page is away until it answers.`)) return;
-    await new Switch(name, (status) => this.shown(status)).begin();
+    this.list.inert = true; // one switch at a time
+    try {
+      await new Switch(name, (status) => this.shown(status)).begin();
+    } catch (error) {
+      this.list.inert = false;
+      throw error;
+    }
   }
 
   shown(status) {
@@ -152,7 +158,10 @@ class Tab {
     if (status.error) parts.push(make("div", status.error, { className: "bad" }));
     if (status.recovery_command) parts.push(make("pre", status.recovery_command));
     if (status.state === "complete") parts.push(this.button("Reload the page", () => location.reload()));
-    if (ENDED.has(status.state)) setTimeout(() => this.refresh(), POLL_MS);
+    if (ENDED.has(status.state)) {
+      this.list.inert = false;
+      setTimeout(() => this.refresh(), POLL_MS);
+    }
     parts.push(make("pre", status.logs.map((entry) => entry.message).join("\n")));
     this.course.replaceChildren(...parts);
     const log = this.course.lastChild;
