@@ -7,12 +7,16 @@ import pytest
 
 from journal.clock import S, elapsed_ns
 from journal.events import (
+    AbortRequested,
     FileIngested,
     LockAcquired,
+    LockReleased,
     OrchestratorStarted,
     Origin,
     ProcessExited,
+    ProcessIntended,
     ProcessSignalled,
+    SwitchAborted,
     SwitchRequested,
 )
 from projections.switching import PROGRESS
@@ -92,6 +96,29 @@ def test_a_second_wish_while_the_first_is_carried_out_is_refused_by_the_file_tha
     assert call(url, {"target_env": "second"})[0] == 200
     assert call(url, {"target_env": "second"})[0] == 409
     assert live.until_over().serving == "second"
+
+
+@pytest.mark.scenario("B-11")
+def test_a_comfyui_started_by_hand_during_a_switch_gets_the_workspace_to_itself(workspace, by_hand):
+    live = workspace(first=None, second={"hang": True})
+    install_public_panel(live, sys.executable, "first", "second")
+    process = live.serve("first")
+    url = f"http://127.0.0.1:{live.port}/v2/comfygit/switch_environment"
+    with StatusReader(live) as reader:
+        assert call(url, {"target_env": "second"})[0] == 200
+        live.until(lambda state: state.job is not None and state.job.stage == "validating")
+        manual = by_hand(live, "first")
+    assert process.wait(5) == 0
+    assert manual.poll() is None
+    assert live.ask("/stand_in/environ")["pid"] == manual.pid
+    (asked,), (freed,) = live.recorded(AbortRequested), live.recorded(LockReleased)
+    assert (asked.event.manual_pid, asked.event.reason) == (manual.pid, "manual_restart")
+    assert elapsed_ns(asked.at, freed.at) < 20 * S
+    assert live.of(SwitchAborted)[0].manual
+    assert reader.seen[-1]["state"] == "aborted"
+    assert [event.environment for event in live.of(ProcessIntended)] == ["first", "second"]
+    assert not (live.metadata / ".switch.lock").exists()
+    assert not (live.metadata / ".orchestrator.pid").exists()
 
 
 def test_the_script_that_takes_the_place_of_the_managers_own_answers_for_itself(workspace, tmp_path):

@@ -1,7 +1,8 @@
 """The public manager's panel, as far as it switches: a custom node for the stand-in that does the same in the same order.
 
 It touches the lock, writes the request without care, starts `server/orchestrator.py` where nobody supervises, waits two
-seconds at most for whoever advertises itself, answers its page, and leaves with 43 two seconds later.
+seconds at most for whoever advertises itself, answers its page, and leaves with 43 two seconds later. Started by hand
+while an orchestrator switches, it asks that one to give up, and ComfyUI waits until the lock is gone.
 """
 
 from pathlib import Path
@@ -75,6 +76,30 @@ async def switch_environment(request):
     observer = await wait_for_an_observer(request)
     asyncio.ensure_future(leave())
     return web.json_response({{"status": "switching", "message": "Switching...", "observer": observer}})
+
+
+def started_by_hand_during_a_switch():
+    try:
+        os.kill(int((METADATA / ".orchestrator.pid").read_text()), 0)
+    except (OSError, ValueError):
+        return False
+    return os.environ.get("COMFYGIT_SUPERVISED") != "1" and (METADATA / ".switch.lock").exists()
+
+
+def take_over():
+    temporary = METADATA / (".cmd.tmp.%d" % os.getpid())
+    command = {{"command": "abort_switch", "reason": "manual_restart", "timestamp": time.time(), "pid": os.getpid()}}
+    temporary.write_text(json.dumps(command))
+    temporary.replace(METADATA / ".cmd")
+    for _ in range(30):
+        time.sleep(1)
+        if not ((METADATA / ".switch.lock").exists() and (METADATA / ".orchestrator.pid").exists()):
+            return
+    raise SystemExit("nobody gave up")  # the real one removes the files then, and goes on
+
+
+if started_by_hand_during_a_switch():
+    take_over()
 
 
 @PromptServer.instance.routes.get("/v2/comfygit/switch_status")
