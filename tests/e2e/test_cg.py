@@ -10,6 +10,7 @@ import filelock
 import pytest
 
 from journal.events import FileDrifted, OrchestratorStopped, ProcessExited, ShutdownRequested, SwitchAborted
+from orchestrator.logs.rotation import LOG_BYTES, rotated_path
 from tests.helpers import WorkspaceBuilder
 from tests.helpers.waiting import until
 
@@ -130,8 +131,8 @@ def test_clean_with_nobody_alive_takes_an_open_switch_back(comfygit_workspace, o
     assert live.status() is None
 
 
-def test_logs_shows_the_end_of_ours_and_follows_it(comfygit_workspace, orch, cg):
-    live = comfygit_workspace(good=None, other=None)
+def test_logs_shows_the_end_of_ours_and_follows_it_through_a_rotation(comfygit_workspace, orch, cg):
+    live = comfygit_workspace(good=None)
     live.serve("good")
     until(lambda: "health.confirmed" in live.log())
     assert "health.confirmed" in orch(live, "logs")
@@ -141,10 +142,17 @@ def test_logs_shows_the_end_of_ours_and_follows_it(comfygit_workspace, orch, cg)
         text=True,
         env={**os.environ, "COMFYGIT_HOME": str(live.root), "PYTHONUNBUFFERED": "1"},
     )
+    log = live.metadata / "orchestrator.log"
     try:
         assert "Following" in following.stdout.readline()
         live.cli("restart")
         assert any("restart.requested" in line for line in following.stdout)
+        with log.open("a") as file:
+            file.writelines([f"{'x' * 1023}\n"] * (LOG_BYTES // 1024 + 1))
+        until(rotated_path(log).exists)
+        until(lambda: log.stat().st_size < LOG_BYTES)
+        live.cli("stop")
+        assert any("orchestrator.stopped" in line for line in following.stdout)
     finally:
         following.kill()
         following.communicate()
