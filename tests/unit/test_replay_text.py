@@ -13,7 +13,8 @@ from comfygit_journal.replay_text import (
     summary,
 )
 from comfygit_journal.replaying import Difference
-from journal.events import GenerationDisproved, SupervisionParked
+from journal.events import GenerationDisproved, LockAcquired, SupervisionParked
+from journal.identity import Identity
 from projections.evolve import fold
 from projections.state import WorkspaceState
 from tests.helpers.story_events import History, broken_target, completed, rolled_back, serving
@@ -134,3 +135,11 @@ def test_the_state_as_json():
     open_switch = state_document(fold(broken_target().events))
     assert open_switch["switch"] == {"switch": 16, "target": "new", "state": "rolling_back"}
     assert state_document(WorkspaceState())["at"] is None
+
+
+def test_a_lock_without_a_switch_names_who_claimed_it():
+    history = serving()
+    history.add(LockAcquired(holder=Identity(4711, 1, "boot")))
+    shown = lines(history)["lock"]
+    assert shown.startswith("claimed by pid 4711 since 2026-")
+    assert state_document(fold(history.events))["claim"]["pid"] == 4711

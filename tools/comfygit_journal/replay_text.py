@@ -24,12 +24,18 @@ def state_lines(state: WorkspaceState) -> Iterator[str]:
     yield f"orchestrator  {_process(state.orchestrator, state.orchestrator_since)}"
     yield f"serves        {_serves(state)}"
     yield f"switch        {_switch(state)}"
-    held = state.lock
-    yield "lock          " + ("free" if held is None else f"held for switch {held.switch} since {_at(held.acquired)}")
+    yield f"lock          {_lock(state)}"
     if state.parked is not None:
         yield f"parked        since {_at(state.parked.at)}: {escaped(state.parked.why)}; {escaped(state.parked.advice)}"
     names = ", ".join(f"{g.generation} of {escaped(g.environment)}" for g in state.generations[-_TRIES:])
     yield f"generations   {len(state.generations)}{f', the newest: {names}' if names else ''}"
+
+
+def _lock(state: WorkspaceState) -> str:
+    held, claim = state.lock, state.claim
+    if held is not None:
+        return f"held for switch {held.switch} since {_at(held.acquired)}"
+    return "free" if claim is None else f"claimed by pid {claim.holder.pid} since {_at(claim.acquired)}"
 
 
 def _at(stamp: Stamp) -> str:
@@ -112,7 +118,7 @@ def _seen(state: WorkspaceState, candidate: Candidate) -> str:
 
 def state_document(state: WorkspaceState) -> dict[str, Any]:
     """The state as JSON."""
-    main, job, lock = state.main_process, state.job, state.lock
+    main, job, lock, claim = state.main_process, state.job, state.lock, state.claim
     return {
         "seq": state.seq,
         "at": None if state.at is None else _at(state.at),
@@ -136,6 +142,7 @@ def state_document(state: WorkspaceState) -> dict[str, Any]:
         if state.switches
         else None,
         "lock": None if lock is None else {"switch": lock.switch, "since": _at(lock.acquired)},
+        "claim": None if claim is None else {"pid": claim.holder.pid, "since": _at(claim.acquired)},
         "parked": None if state.parked is None else {"why": state.parked.why, "advice": state.parked.advice},
         "generations": [
             {"generation": g.generation, "environment": g.environment, "at": _at(g.recorded), "proven": g.proven}

@@ -129,8 +129,8 @@ def _signals(story: Story) -> list[str]:
 
 def _outage(story: Story) -> list[str]:
     silence = story.silence
-    if story.ending is Ending.REFUSED:
-        return []
+    if story.ending is Ending.REFUSED or (story.ending is Ending.ABORTED and silence is None):
+        return []  # of whom nobody looked
     if silence is None:
         return [f"none: {escaped(story.source)} answered all the time" if story.source else "none"]
     at_least = "at least " if silence.at_least else ""
