@@ -4,6 +4,7 @@ Nothing happens between two calls but what ComfyUI does. What the class knows it
 """
 
 import asyncio
+import contextlib
 import signal
 import sys
 from collections.abc import Callable
@@ -75,12 +76,15 @@ class Orchestrator:
         self.comfyui_args = list(args)
         self._exits: dict[int, int] = {}
         self._exit_status: int | None = None
-        self._singleton = only_one(workspace)
-        self._ledger = open_ledger(workspace, "orchestrator")
-        self._runner = asyncio.Runner()
-        options = RunOptions(start=start, foreground=False, launcher=launcher())
-        self._parts = supervising(self._ledger, options)
-        self._supervisor = self._runner.run(self._parts.__aenter__())
+        with contextlib.ExitStack() as stack:
+            stack.callback(only_one(workspace).release)
+            self._ledger = stack.enter_context(open_ledger(workspace, "orchestrator"))
+            self._runner = stack.enter_context(asyncio.Runner())
+            options = RunOptions(start=start, foreground=False, launcher=launcher())
+            parts = supervising(self._ledger, options)
+            self._supervisor = self._runner.run(parts.__aenter__())
+            stack.callback(lambda: self._runner.run(parts.__aexit__(None, None, None)))
+            self._held = stack.pop_all()
         self._heard, self._ledger.listener = self._ledger.listener, self._hear
         self._is_over = False
 
@@ -180,10 +184,7 @@ class Orchestrator:
 
     def _close(self) -> None:
         self._is_over = True
-        self._runner.run(self._parts.__aexit__(None, None, None))
-        self._runner.close()
-        self._ledger.close()
-        self._singleton.release()
+        self._held.close()
 
 
 def _main_of(state: WorkspaceState) -> tuple[int, Identity] | None:

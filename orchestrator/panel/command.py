@@ -8,12 +8,12 @@ import os
 import sys
 from typing import Any
 
-from .place import CG_RUN, Place, venv_of, wheel
+from .place import CG_RUN, Place, environ_of_its_own, venv_of, wheel
 from .venv import VenvError, ensure, python_in
 
 PATIENCE_S = 60.0
 """How long the command may take: it starts an orchestrator where there is none."""
-_NOT_PASSED_ON = frozenset({"PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "__PYVENV_LAUNCHER__", CG_RUN})
+_LEADING_ASTRAY = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "__PYVENV_LAUNCHER__", CG_RUN)
 _SAID_CHARS = 600
 
 
@@ -32,7 +32,7 @@ async def ask_for_switch(place: Place, target: str) -> dict[str, Any]:
         *(f"--target={target}", f"--source={place.environment}", f"--comfyui-pid={os.getpid()}"),
         *("--workspace", str(place.root), "--args", *comfyui_arguments()),
     ]
-    environ = {name: value for name, value in os.environ.items() if name not in _NOT_PASSED_ON}
+    environ = environ_of_its_own(*_LEADING_ASTRAY)
     try:
         process = await asyncio.create_subprocess_exec(
             *command,

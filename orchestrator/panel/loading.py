@@ -73,7 +73,10 @@ def make_venv_in_background(where: Place) -> subprocess.Popen[bytes] | None:
     descriptor = os.open(where.metadata / "orchestrator-venv.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     with os.fdopen(descriptor, "ab") as log:
         _log.info("[comfygit] making the orchestrator's venv in the background: %s", venv)
-        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+        environ = place.environ_of_its_own()
+        return subprocess.Popen(
+            command, env=environ, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+        )
 
 
 def was_started_by_hand(where: Place) -> bool:

@@ -10,6 +10,8 @@ from .venv import VenvError, venv_for
 
 SUPERVISED = "COMFYGIT_SUPERVISED"
 CG_RUN = "COMFYGIT_CG_RUN_SUPERVISOR"
+SPAWN_MARKER = "COMFYGIT_JOURNAL_SPAWN"
+"""What marks this ComfyUI and all that it starts: an orchestrator ends that with it."""
 
 
 class Place:
@@ -45,6 +47,11 @@ def named(path: str) -> Place | None:
     if "\0" in path or not root.is_absolute() or not is_folder(root / METADATA):
         return None
     return Place(root.resolve(), "")
+
+
+def environ_of_its_own(*without: str) -> dict[str, str]:
+    """This process's variables for a process that is no part of this ComfyUI and outlives it; not those named."""
+    return {name: value for name, value in os.environ.items() if name not in {SPAWN_MARKER, *without}}
 
 
 def is_supervised() -> bool:

@@ -164,7 +164,9 @@ def _is_from_elsewhere(request: web.Request) -> bool:
     if request.headers.get("Sec-Fetch-Site") == "cross-site":
         return True
     origin = request.headers.get("Origin")
-    return origin is not None and urlsplit(origin).netloc.lower() != request.host.lower()
+    # A page of another site cannot send the second one: only a proxy in front of ComfyUI does.
+    names = {request.host.lower(), request.headers.get("X-Forwarded-Host", "").lower()}
+    return origin is not None and urlsplit(origin).netloc.lower() not in names - {""}
 
 
 async def _json_object(request: web.Request) -> dict[str, Any] | None:

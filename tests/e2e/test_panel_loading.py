@@ -3,6 +3,8 @@
 import re
 import socket
 import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -56,9 +58,28 @@ def test_many_wishes_at_the_same_moment_start_one_orchestrator(panel_workspace, 
     assert len(live.of(OrchestratorStarted)) == len(live.of(SwitchRequested)) == 1
 
 
-def at_once(live, bodies):
-    from concurrent.futures import ThreadPoolExecutor
+@pytest.mark.scenario("OB-12")
+def test_many_commands_at_the_same_moment_start_one_orchestrator_too(workspace):
+    live = workspace(good=None)
+    script = str(Path(sys.executable).with_name("comfygit-orchestrator"))
+    command = [
+        script,
+        "spawn",
+        "--environment",
+        "good",
+        "--workspace",
+        str(live.root),
+        "--args",
+        "--port",
+        str(live.port),
+    ]
+    processes = [subprocess.Popen(command, stdout=subprocess.DEVNULL) for _ in range(4)]
+    assert [process.wait(30) for process in processes] == [0, 0, 0, 0]
+    live.until(lambda state: state.serving == "good")
+    assert len(live.of(OrchestratorStarted)) == len(live.starts("good")) == 1
 
+
+def at_once(live, bodies):
     with ThreadPoolExecutor(len(bodies)) as pool:
         return list(pool.map(lambda body: ask_panel(live, "/comfygit/switch_environment", body), bodies))
 
@@ -115,7 +136,9 @@ def test_a_page_of_another_site_cannot_make_comfyui_leave(refusing):
         ):
             assert ask_panel(live, path, {"target_env": "other"}, **headers)[0] == 403
     own = {"Origin": f"http://127.0.0.1:{live.port}", "Sec-Fetch-Site": "same-origin"}
-    assert ask_panel(live, "/comfygit/switch_environment", {"target_env": "nowhere"}, **own)[0] == 404
+    proxied = {"Origin": "https://comfy.example.org", "X-Forwarded-Host": "comfy.example.org"}
+    for headers in (own, proxied):
+        assert ask_panel(live, "/comfygit/switch_environment", {"target_env": "nowhere"}, **headers)[0] == 404
     assert source.poll() is None
 
 

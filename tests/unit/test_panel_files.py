@@ -16,6 +16,7 @@ from orchestrator.panel.giving_way import public_manager
 from orchestrator.panel.place import Place
 from orchestrator.panel.routes import ROUTES
 from orchestrator.panel.venv import VenvError
+from orchestrator.processes import table
 
 
 @pytest.mark.parametrize(
@@ -107,6 +108,13 @@ def test_a_panel_without_its_release_says_how_to_put_it_there_again():
     with pytest.raises(VenvError) as caught:
         place.wheel()  # in the source tree, there is none beside it
     assert "install-panel" in caught.value.hint
+
+
+def test_what_outlives_comfyui_does_not_carry_its_mark(monkeypatch):
+    assert place.SPAWN_MARKER == table.SPAWN_MARKER
+    monkeypatch.setenv(place.SPAWN_MARKER, "x:1")
+    monkeypatch.setenv("PYTHONPATH", "/astray")
+    assert not {place.SPAWN_MARKER, "PYTHONPATH"} & place.environ_of_its_own("PYTHONPATH").keys()
 
 
 # ------------------------------------------------------------- giving way
