@@ -13,6 +13,7 @@ from journal.doorbell import Doorbell
 from journal.errors import JournalMissing
 from journal.events import (
     AbortRequested,
+    LockReleased,
     Origin,
     RestartRequested,
     ShutdownRequested,
@@ -83,21 +84,32 @@ def open_ledger(workspace: Workspace, role: str) -> Ledger:
 
 
 def release_if_deleted(ledger: Ledger) -> None:
-    """End an open switch whose files somebody deleted, if no orchestrator lives: before anything is published again."""
-    if ledger.state.job is None or not ledger.state.job.is_switch:
-        return
+    """End an open switch whose files somebody deleted, if no orchestrator lives: before anything is published again.
+
+    The same for a claim whose lock file is gone.
+    """
 
     def answer(state: WorkspaceState) -> tuple[Draft, ...]:
-        lock, request = (ledger.workspace.metadata / name for name in (LOCK, REQUEST))
-        lock_there = read_bytes(lock) is not None
-        request_there = read_bytes(request) is not None or read_bytes(aside_of(request)) is not None
-        if living_orchestrator(state) is not None:
+        if not are_files_deleted(ledger.workspace, state):
             return ()
-        if not was_deleted(state, clock.read(), lock_there=lock_there, request_there=request_there):
-            return ()
+        if state.claim is not None:
+            return (Draft(LockReleased()),)
         return (*withdraw(state, DELETED), Draft(StatusCleared()))
 
-    ledger.ask(answer)
+    if are_files_deleted(ledger.workspace, ledger.state):
+        ledger.ask(answer)
+
+
+def are_files_deleted(workspace: Workspace, state: WorkspaceState) -> bool:
+    """Whether somebody deleted the files of the open switch, or of the claim, while no orchestrator lived."""
+    if living_orchestrator(state) is not None:
+        return False
+    lock, request = (workspace.metadata / name for name in (LOCK, REQUEST))
+    lock_there = read_bytes(lock) is not None
+    if state.claim is not None:
+        return not lock_there
+    request_there = read_bytes(request) is not None or read_bytes(aside_of(request)) is not None
+    return was_deleted(state, clock.read(), lock_there=lock_there, request_there=request_there)
 
 
 def command_ask(workspace: Workspace, target: str, generation: int | None = None) -> SwitchAsk:

@@ -95,8 +95,8 @@ def _ask_and_follow(
         refused = answer.refused
         already = refused.why is RefusalReason.ALREADY_SERVING
         facts = {"switch": None, "outcome": refused.why.value, "error": None if already else refused.message}
-        if already:
-            _see_to_it(ledger)
+        if already or refused.why is RefusalReason.SWITCH_OPEN:
+            _see_to_it(ledger)  # an open switch that nobody works on is in everybody's way
         if already or as_json:
             _print(refused.message, facts, as_json=as_json)
         else:

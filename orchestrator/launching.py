@@ -67,5 +67,6 @@ def spawn_orchestrator(ledger: Ledger, environment: str = "", arguments: tuple[s
 
 
 def _environ() -> dict[str, str]:
-    """Ours, without what says that we are inside a supervised ComfyUI: the orchestrator is not."""
-    return {name: value for name, value in os.environ.items() if name != "COMFYGIT_SUPERVISED"}
+    """Ours, without what says that we are inside a supervised ComfyUI, or would lead a Python astray."""
+    inside = {"COMFYGIT_SUPERVISED", "COMFYGIT_CG_RUN_SUPERVISOR", "PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV"}
+    return {name: value for name, value in os.environ.items() if name not in inside}

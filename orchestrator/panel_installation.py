@@ -116,8 +116,12 @@ def _custom_nodes(workspace: Workspace, environment: str) -> Iterator[Path]:
     folder = _found_custom_nodes(workspace, environment)
     try:
         with FileLock(workspace.metadata / _LOCK, mode=0o600, timeout=_LOCK_WITHIN_S):
-            for left in (_STAGING, _ASIDE):
-                shutil.rmtree(folder / left, ignore_errors=True)
+            if (folder / _ASIDE).is_dir() and not os.path.lexists(folder / FOLDER):
+                (folder / _ASIDE).rename(folder / FOLDER)  # killed between two renames: the old one, again
+            for left in (folder / _STAGING, folder / _ASIDE):
+                if left.is_symlink():
+                    left.unlink()  # nothing is written through it
+                shutil.rmtree(left, ignore_errors=True)
             yield folder
     except Timeout as error:
         message = f"changing the panel of {environment!r}: another process has been at it for {_LOCK_WITHIN_S:g} s"

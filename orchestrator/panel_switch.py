@@ -6,6 +6,7 @@ from typing import Any
 import attrs
 
 from journal.codec import Draft
+from journal.errors import JournalError
 from journal.events import Origin, RefusalReason, SwitchRefused
 from journal.identity import Identity, identify
 from orchestrator.asking import as_it_is, ask_switch, living_orchestrator, open_ledger
@@ -52,7 +53,10 @@ def switch_for_panel(workspace: Path | None, ask: PanelAsk) -> dict[str, Any]:
         if comfyui is None or _is_a_stranger(ledger.state, comfyui):
             return _refused_to_a_stranger(ledger, wish)
         answer = ask_switch(ledger, wish)
-        if answer.refused is not None and answer.refused.why is not RefusalReason.ALREADY_SERVING:
+        why = None if answer.refused is None else answer.refused.why
+        if why is RefusalReason.SWITCH_OPEN:
+            return _taken_up(ledger, comfyui, ask, _answer(None, answer.refused))
+        if why is not None and why is not RefusalReason.ALREADY_SERVING:
             return _answer(None, answer.refused)
         return _with_an_orchestrator(ledger, comfyui, ask, _answer(answer.switch, answer.refused))
 
@@ -83,6 +87,16 @@ def _answer(switch: int | None, refusal: SwitchRefused | None) -> dict[str, Any]
     }
 
 
+def _taken_up(ledger: Ledger, comfyui: Identity, ask: PanelAsk, refusal: dict[str, Any]) -> dict[str, Any]:
+    """A switch is open. One that nobody works on is taken up by an orchestrator that is started; if it is the same, granted."""
+    job = ledger.state.job
+    if living_orchestrator(ledger.state) is not None or job is None:
+        return refusal
+    if job.environment == ask.target:
+        return _with_an_orchestrator(ledger, comfyui, ask, {**_answer(job.job, None)})
+    return _with_an_orchestrator(ledger, comfyui, ask, refusal)
+
+
 def _with_an_orchestrator(ledger: Ledger, comfyui: Identity, ask: PanelAsk, answer: dict[str, Any]) -> dict[str, Any]:
     alive = living_orchestrator(ledger.state)
     if alive is not None:
@@ -91,7 +105,7 @@ def _with_an_orchestrator(ledger: Ledger, comfyui: Identity, ask: PanelAsk, answ
     is_ours = main is not None and main.identity == comfyui  # its dead orchestrator's arguments are in the journal
     try:
         started = spawn_orchestrator(ledger, arguments=None if is_ours else ask.arguments)
-    except OrchestratorError as error:
+    except (OrchestratorError, JournalError) as error:
         why = f"{error}; {error.hint}"
         ledger.ask(lambda state: withdraw(state, why) if living_orchestrator(state) is None else ())
         return {**answer, "switch": None, "outcome": NOT_STARTED, "error": why}

@@ -7,6 +7,7 @@ from typing import Any
 
 import attrs
 
+from journal.errors import JournalError
 from orchestrator.asking import living_orchestrator, read_state
 from orchestrator.compat.locking import is_switch_locked
 from orchestrator.compat.opening import ledger_of
@@ -28,6 +29,10 @@ class Workspace(PlainWorkspace):
     def path(self) -> Path:
         """Its root folder."""
         return self.root
+
+    def list_environments(self) -> list["Environment"]:
+        """All of them, by name."""
+        return [self.get_environment(name) for name in self.environment_names()]
 
     def get_environment(self, name: str, *, auto_sync: bool = False) -> "Environment":  # noqa: ARG002 - core's signature
         """The environment of that name. Raises WorkspaceError when there is none."""
@@ -104,7 +109,10 @@ def should_spawn_orchestrator_for_switch() -> bool:
     root = find_workspace_root()
     if root is None:
         return True
-    state = read_state(root / METADATA / "journal.db")
+    try:
+        state = read_state(root / METADATA / "journal.db")
+    except JournalError:  # an orchestrator that is started says what is wrong with it
+        return True
     if living_orchestrator(state) is not None:
         return False
     if state.orchestrator is None and _is_a_foreign_orchestrator(root / METADATA / PID):
@@ -138,7 +146,10 @@ def detect_manual_start_during_orchestrator() -> bool:
     root = find_workspace_root()
     if root is None or os.environ.get(SUPERVISED) == "1":
         return False
-    alive = living_orchestrator(read_state(root / METADATA / "journal.db"))
+    try:
+        alive = living_orchestrator(read_state(root / METADATA / "journal.db"))
+    except JournalError:
+        return False
     return alive is not None and is_switch_locked(root / METADATA)
 
 

@@ -4,14 +4,14 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import attrs
 
 from journal import clock
 from journal.clock import Stamp
 from journal.codec import Draft
-from journal.events import Origin, RefusalReason, StartupCaptured, StatusCleared, StatusSet
+from journal.events import LockReleased, Origin, RefusalReason, StartupCaptured, StatusCleared, StatusSet
 from journal.identity import own_identity
 from journal.masking import mask
 from orchestrator.asking import ask_switch, living_orchestrator
@@ -21,11 +21,16 @@ from orchestrator.deciding.settling import rejected
 from orchestrator.endpoint import endpoint_of
 from orchestrator.errors import OrchestratorError
 from orchestrator.inbox import COMMAND, Inbox, parse_command
+from orchestrator.ledger import Ledger
 from orchestrator.panel.finding import environment_here
 from orchestrator.workspace import Workspace, WorkspaceError, name_problem, read_config
 from orchestrator.world import AskKind, SwitchAsk
 from projections.publisher import read_bytes
 from projections.views import REQUEST, STARTUP, STATUS
+
+MOST_CHARS: Final = 64 * 1024
+"""Of a status that somebody sets. Readers of views read up to 1 MiB; pages poll it once a second."""
+_LAST_PORT: Final = 65_535
 
 
 class SwitchNotGranted(OrchestratorError):  # noqa: N818 - the fact
@@ -44,9 +49,17 @@ def write_switch_request(metadata_dir: Path, target_env: str, source_env: str | 
     ask = SwitchAsk(target=target_env, origin=Origin.FUNCTION, source=source_env or "", requester=own_identity())
     with ledger_of(metadata_dir) as ledger:
         refused = ask_switch(ledger, ask).refused
+        if refused is not None:
+            _give_up_own_claim(ledger)
     if refused is not None and refused.why is not RefusalReason.ALREADY_SERVING:
         message = f"asking for a switch to {target_env!r}: {refused.message}"
         raise SwitchNotGranted(message, "look with: comfygit-orchestrator status")
+
+
+def _give_up_own_claim(ledger: Ledger) -> None:
+    """A claim is for the switch that it was taken for: none will come of it now."""
+    me = own_identity()
+    ledger.ask(lambda state: (Draft(LockReleased()),) if state.claim is not None and state.claim.holder == me else ())
 
 
 def _refuse_no_name(name: str) -> None:
@@ -75,6 +88,7 @@ def read_switch_request(metadata_dir: Path) -> dict[str, Any] | None:
             if living_orchestrator(ledger.state) is None and item.key not in ledger.state.inbox_keys:
                 ledger.ask(lambda _: (Draft(rejected(item)),))
                 inbox.set_aside(item.name, item.key)
+                ledger.publish()  # a request of ours gets its place back before what lay on it goes
                 inbox.drop_aside(item.name)
         return None
     return read_document(path) if item is None or item.kind is AskKind.SWITCH else None
@@ -89,7 +103,7 @@ def _touched(path: Path, now: Stamp) -> Stamp:
     return attrs.evolve(now, wall_ns=now.wall_ns - age_ns, monotonic_ns=now.monotonic_ns - age_ns)
 
 
-def write_switch_status(metadata_dir: Path, state: str, progress: int = 0, message: str = "", **fields: Any) -> None:
+def write_switch_status(metadata_dir: Path, state: str, progress: float = 0, message: str = "", **fields: Any) -> None:
     """Have a status shown, until a switch has something newer to show or an orchestrator finds that it was long enough.
 
     `fields`: more of the document, JSON values. Raises ValueError and TypeError for what could not be shown.
@@ -101,7 +115,10 @@ def write_switch_status(metadata_dir: Path, state: str, progress: int = 0, messa
         message = f"showing status {state!r:.80}: progress {progress!r:.80} is no number from 0 to 100"
         raise ValueError(message)
     more = mask(json.dumps(fields, ensure_ascii=False, allow_nan=False))
-    event = StatusSet(state=state, progress=progress, message=mask(message), fields=more)
+    if len(more) + len(message) > MOST_CHARS:
+        message = f"showing status {state!r:.80}: message and fields are longer than {MOST_CHARS} characters together"
+        raise ValueError(message)
+    event = StatusSet(state=state, progress=round(progress), message=mask(message), fields=more)
     with ledger_of(metadata_dir) as ledger:
         ledger.ask(lambda _: (Draft(event),))
 
@@ -121,10 +138,13 @@ def write_startup_state(metadata_dir: Path, **fields: Any) -> None:
     """Keep how ComfyUI is started. What is not given is that of this process.
 
     Known: python_executable, working_directory, argv, environment_name, workspace_root, port. Raises TypeError for
-    others and for values of another type, WorkspaceError for what can be no environment's name.
+    others and for values of another type, ValueError for what is no port, WorkspaceError for what can be no environment's name.
     """
     workspace = workspace_of(metadata_dir)
     document = _own_startup(workspace) | fields
+    if type(document["port"]) is int and not 0 < document["port"] <= _LAST_PORT:
+        message = f"keeping the startup state: {document['port']!r:.40} is no port"
+        raise ValueError(message)
     unknown = ", ".join(sorted(document.keys() - _STARTUP_TYPES.keys() - {"timestamp"}))
     wrong = ", ".join(name for name, kind in _STARTUP_TYPES.items() if type(document[name]) not in kind)
     if unknown or wrong:
@@ -173,12 +193,12 @@ def read_startup_state(metadata_dir: Path) -> dict[str, Any] | None:
     return read_document(Path(metadata_dir) / STARTUP)
 
 
-def safe_write_command(metadata_dir: Path, command: dict[str, Any]) -> None:
+def safe_write_command(metadata_dir: Path, command: Any) -> None:
     """Leave a command for the orchestrator, in one piece: it takes the file in and journals it.
 
     Raises ValueError for what it would not understand.
     """
-    understood = parse_command(command)
+    understood = parse_command(command) if isinstance(command, dict) else "it is no object"
     if isinstance(understood, str):
         message = f"leaving a command: {understood}; found {command!r:.200}"
         raise ValueError(message)  # noqa: TRY004 - of whatever type the parts are

@@ -7,9 +7,10 @@ from pathlib import Path
 from journal import clock
 from journal.clock import age_ns
 from journal.codec import Draft
+from journal.errors import JournalError
 from journal.events import LockAcquired, LockBroken, LockRefused, LockReleased, StatusCleared
 from journal.identity import own_identity
-from orchestrator.asking import claim_is_dead, living_orchestrator, read_state
+from orchestrator.asking import are_files_deleted, claim_is_dead, living_orchestrator, read_state
 from orchestrator.compat.opening import ledger_of, workspace_of
 from orchestrator.config import Config
 from orchestrator.deciding.admission import claimed_by, touched_by_others
@@ -105,9 +106,14 @@ def _withdrawn(state: WorkspaceState) -> Iterator[Draft]:
 def is_switch_locked(metadata_dir: Path) -> bool:
     """Whether a claim or a switch would be refused now. Writes nothing, unless an open switch's files were deleted."""
     workspace = workspace_of(metadata_dir)
-    state, now = read_state(workspace.journal_path), clock.read()
-    if state.lock is not None:
-        with ledger_of(metadata_dir) as ledger:  # which withdraws a switch whose files were deleted
+    try:
+        state = read_state(workspace.journal_path)
+    except JournalError as error:
+        _LOG.warning("%s; believing the lock file", error)
+        return (workspace.metadata / LOCK).exists()
+    now = clock.read()
+    if are_files_deleted(workspace, state):
+        with ledger_of(metadata_dir) as ledger:  # which takes back what they were of
             state = ledger.state
     config, _ = read_config(workspace.config_path, Config())
     foreign = foreign_lock(workspace, now, state.seq)

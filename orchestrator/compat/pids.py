@@ -10,6 +10,7 @@ import attrs
 
 from journal import clock
 from journal.codec import Draft
+from journal.errors import JournalError
 from journal.events import OrchestratorLost, OrchestratorStopped, StatusCleared
 from journal.identity import Identity, identify, is_alive, own_identity
 from orchestrator import __version__
@@ -28,7 +29,7 @@ from orchestrator.workspace import read_config
 from orchestrator.world import AskKind, InboxItem
 from projections.publisher import read_bytes
 from projections.state import WorkspaceState
-from projections.views import LOCK, PID, REQUEST
+from projections.views import LOCK, PID, REQUEST, STATUS
 
 _LOG = logging.getLogger(__name__)
 
@@ -46,6 +47,8 @@ def write_orchestrator_pid(metadata_dir: Path) -> None:
     """
     workspace, me = workspace_of(metadata_dir), own_identity()
     if workspace.metadata in _held:
+        with ledger_of(metadata_dir) as ledger:
+            ledger.publish()
         return
     singleton = Singleton.acquire(workspace.metadata / SINGLETON)
     try:
@@ -104,9 +107,17 @@ def _is_process_running(pid: int) -> bool:
 def force_cleanup_orchestrator_state(metadata_dir: Path) -> None:
     """End the orchestrator if one lives (SIGTERM, SIGKILL 3 s later), and leave no lock, request or status behind.
 
-    What is cleaned away is journaled. Blocks for up to 4 s. A ComfyUI that is left running is adopted by the next one.
+    A critical failure stays shown. What is cleaned away is journaled; with a journal that cannot be read only the files
+    go. Blocks for up to 4 s. A ComfyUI that is left running is adopted by the next one.
     """
-    with ledger_of(metadata_dir) as ledger:
+    try:
+        ledger = ledger_of(metadata_dir)
+    except JournalError as error:
+        _LOG.error("%s; only the files are cleaned away", error)
+        for name in (LOCK, REQUEST, STATUS, PID):
+            (Path(metadata_dir) / name).unlink(missing_ok=True)
+        return
+    with ledger:
         alive = living_orchestrator(ledger.state)
         if alive is not None and alive != own_identity():
             _end(ledger, alive)

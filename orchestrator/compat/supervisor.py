@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import signal
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
@@ -67,8 +68,11 @@ class Orchestrator:
     def __init__(self, workspace_root: Path, initial_env: str, args: list[str]) -> None:
         """Becomes the workspace's orchestrator: pid file and control server are there. Nothing is started yet.
 
-        Raises WorkspaceError for an environment that is none, AlreadyRunning.
+        Raises WorkspaceError for an environment that is none, AlreadyRunning, RuntimeError outside the main thread.
         """
+        if threading.current_thread() is not threading.main_thread():
+            message = "making an Orchestrator in a thread: it waits for signals, which only the main thread gets"
+            raise RuntimeError(message)
         workspace = open_workspace(Path(workspace_root))
         start = start_as_meant(workspace, StartOptions(environment=initial_env, arguments=tuple(args)))
         self.workspace_root = workspace.root

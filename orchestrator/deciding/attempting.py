@@ -31,7 +31,7 @@ from projections.generations import latest_of, same_content
 from projections.state import Job, Process
 from projections.switching import Stage
 
-PAGE_ANSWER_NS: Final = S
+PAGE_ANSWER_NS: Final = 2 * S
 """How long our panel may take to answer its page once it has asked: a ComfyUI that is stopped answers nobody."""
 
 

@@ -98,12 +98,14 @@ def _abort(situation: Situation) -> tuple[SwitchAborted | LockReleased, ...]:
     job = situation.state.job
     if job is None or not job.is_switch:
         return ()
-    manual = situation.state.aborted_for is not None
+    manual, source = situation.state.aborted_for is not None, situation.state.source_process
+    serving = source.environment if source is not None and source.stopping is None and not manual else ""
     error = _why(situation) if manual else "the orchestrator was stopped during the switch"
     aborted = SwitchAborted(
         error=f"{error}; before that: {job.error}" if job.error else error,
         manual=manual,
-        recovery_command="" if manual else recovery_command(situation, job.source or job.environment),
+        recovery_command="" if manual or serving else recovery_command(situation, job.source or job.environment),
+        serving=serving,
     )
     return (aborted, LockReleased())
 

@@ -35,7 +35,8 @@ async def switch(request: web.Request, where: Place, target: str) -> web.Respons
         return _failed(HTTPStatus.INTERNAL_SERVER_ERROR, f"{error}; {hint}" if hint else str(error))
     if answer["outcome"] is not None and answer["outcome"] != "already_serving":
         return _refused(answer)
-    observer = await _observer(request, where)
+    # One that was there before has said already where it can be asked, and will soon want us out of the way.
+    observer = await _observer(request, where, OBSERVER_WITHIN_S if answer["started"] else 0)
     if answer["started"] and answer["switch"] is not None:
         leaving.make_room(where, answer["switch"])
     return _switching(target, observer)
@@ -63,7 +64,7 @@ async def _by_files(request: web.Request, where: Place, target: str) -> web.Resp
     except OSError as error:
         free_lock(where.metadata)
         return _failed(HTTPStatus.INTERNAL_SERVER_ERROR, f"asking for the switch: {error}")
-    observer = await _observer(request, where)
+    observer = await _observer(request, where, OBSERVER_WITHIN_S)
     leaving.leave_for_switch()
     return _switching(target, observer)
 
@@ -73,14 +74,15 @@ def _switching(target: str, observer: dict[str, str] | None) -> web.Response:
     return web.json_response({"status": "switching", "message": message, "observer": observer})
 
 
-async def _observer(request: web.Request, where: Place) -> dict[str, str] | None:
+async def _observer(request: web.Request, where: Place, within_s: float) -> dict[str, str] | None:
     """Where the page can look while ComfyUI is away; None when nobody says so in time, or where it could not reach it."""
-    for _ in range(int(OBSERVER_WITHIN_S / _LOOK_S)):
-        found = read_object(where.metadata / SUPERVISOR)
+    found = read_object(where.metadata / SUPERVISOR)
+    for _ in range(int(within_s / _LOOK_S)):
         if found is not None:
-            return _addresses(request, found)
+            break
         await asyncio.sleep(_LOOK_S)
-    return None
+        found = read_object(where.metadata / SUPERVISOR)
+    return None if found is None else _addresses(request, found)
 
 
 def _addresses(request: web.Request, advertised: dict[str, Any]) -> dict[str, str] | None:

@@ -9,7 +9,7 @@ import os
 import sys
 from typing import Any, Coroutine
 
-from .metadata import STATUS, read_object
+from .metadata import LOCK, STATUS, read_object
 from .place import Place
 
 EXIT_STOP = 0
@@ -21,10 +21,8 @@ ANSWER_FIRST_S = 0.3
 STAY_AT_LEAST_S = 2.0
 """How long the page of a switch has to read its answer."""
 LOOK_S = 0.1
-STAY_AT_MOST_S = 900.0
-"""How long a switch may check and sync its target while we go on serving."""
-_STILL_NEEDED = frozenset({"preparing", "syncing"})
-_NOT_NEEDED = frozenset({"rolled_back"})
+_NEEDS_ROOM = frozenset({"starting", "validating", "rolling_back", "complete"})
+"""The states of a switch in which the port is wanted. While it checks and syncs its target, we go on serving."""
 
 _log = logging.getLogger(__name__)
 _tasks: set[asyncio.Task[None]] = set()
@@ -58,13 +56,10 @@ async def _leave(code: int, after_s: float = ANSWER_FIRST_S) -> None:
 
 async def _make_room(place: Place, switch: int) -> None:
     await asyncio.sleep(STAY_AT_LEAST_S)
-    for _ in range(int(STAY_AT_MOST_S / LOOK_S)):
-        state = state_of(place, switch)
-        if state in _NOT_NEEDED:
+    while state_of(place, switch) not in _NEEDS_ROOM:
+        if not (place.metadata / LOCK).exists():
             _log.warning("[comfygit] switch %d came to nothing; this ComfyUI goes on", switch)
             return
-        if state not in _STILL_NEEDED:
-            break
         await asyncio.sleep(LOOK_S)
     exit_with(EXIT_SWITCH)
 

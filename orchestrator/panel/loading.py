@@ -10,11 +10,11 @@ import sys
 import time
 import urllib.request
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable
 
 from . import place
 from .giving_way import public_manager
-from .metadata import LOCK, PID, control_port, read_number, write_command
+from .metadata import LOCK, PID, control_port, orchestrator_pid, write_command
 from .place import Place
 from .venv import VenvError, is_current
 
@@ -24,7 +24,6 @@ ABORT_WITHIN_S = 25.0
 """How long a ComfyUI that was started by hand waits for the orchestrator to give the port up."""
 _LOOK_S = 0.1
 _HEALTH_WITHIN_S = 1.0
-_LARGEST_PID = 2**31 - 1
 
 
 def load() -> bool:
@@ -43,11 +42,19 @@ def _load() -> bool:
         return False
     where = place.here()
     if where is not None and where.environment and not place.is_run_by_cg():
-        make_venv_in_background(where)
+        _try(make_venv_in_background, where)
         if was_started_by_hand(where):
-            wait_for_the_port(where)
+            _try(wait_for_the_port, where)
     _register()
     return True
+
+
+def _try(step: Callable[[Place], object], where: Place) -> None:
+    """Do it; the routes are worth having all the same."""
+    try:
+        step(where)
+    except (OSError, VenvError) as error:
+        _log.warning("[comfygit] %s; %s", error, getattr(error, "hint", "the panel goes on without that"))
 
 
 def _register() -> None:
@@ -60,13 +67,8 @@ def _register() -> None:
 
 def make_venv_in_background(where: Place) -> subprocess.Popen[bytes] | None:
     """Start a process that makes the orchestrator's venv, if that is not there; what it says goes to `orchestrator-venv.log`."""
-    try:
-        release = place.wheel()
-        venv = place.venv_of(where)
-        if is_current(venv, release):
-            return None
-    except VenvError as error:
-        _log.warning("[comfygit] %s; %s", error, error.hint)
+    release, venv = place.wheel(), place.venv_of(where)
+    if is_current(venv, release):
         return None
     command = [sys.executable, "-I", str(Path(__file__).with_name("venv.py"))]
     command += ["--venv", str(venv), "--wheel", str(release)]
@@ -86,7 +88,7 @@ def was_started_by_hand(where: Place) -> bool:
 
 def _orchestrator_lives(where: Place) -> bool:
     """Whether the process in the pid file answers as the orchestrator: a pid alone may be anybody's by now."""
-    port, pid = control_port(where.metadata), read_number(where.metadata / PID, _LARGEST_PID)
+    port, pid = control_port(where.metadata), orchestrator_pid(where.metadata)
     if port is None or pid is None:
         return False
     return _health(port).get("pid") == pid

@@ -23,6 +23,7 @@ STALE_LOCK_S = 300.0
 """From this age on a lock file is one that was left behind, as for every program that shares it."""
 _TAIL_BYTES = 256 * 1024
 _LARGEST_PORT = 65_535
+_LARGEST_PID = 2**31 - 1
 
 
 def read_object(path: Path) -> dict[str, Any] | None:
@@ -47,6 +48,11 @@ def read_number(path: Path, largest: int) -> int | None:
 def control_port(metadata: Path) -> int | None:
     """Where the control server says that it listens; None when there is none."""
     return read_number(metadata / CONTROL_PORT, _LARGEST_PORT)
+
+
+def orchestrator_pid(metadata: Path) -> int | None:
+    """Who the orchestrator says that it is; None when there is none. By now that may be anybody's number."""
+    return read_number(metadata / PID, _LARGEST_PID)
 
 
 def switch_logs(metadata: Path) -> list[dict[str, Any]]:

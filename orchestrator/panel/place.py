@@ -42,11 +42,13 @@ def here() -> Place | None:
 
 
 def named(path: str) -> Place | None:
-    """The workspace in the folder that somebody named; None when it is none."""
+    """The workspace in the folder that somebody named; None when it is none, or below ComfyUI, where pages upload files."""
     root = Path(path)
     if "\0" in path or not root.is_absolute() or not is_folder(root / METADATA):
         return None
-    return Place(root.resolve(), "")
+    root = root.resolve()
+    here = Path.cwd().resolve()
+    return None if here == root or here in root.parents else Place(root, "")
 
 
 def environ_of_its_own(*without: str) -> dict[str, str]:

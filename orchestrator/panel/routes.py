@@ -20,7 +20,7 @@ MOST_BODY_BYTES = 64 * 1024
 
 
 async def switch_environment(request: web.Request) -> web.Response:
-    """Switch to `target_env` (of the workspace in `workspace_path`, where this ComfyUI is in none)."""
+    """Switch to `target_env` (of the workspace in `workspace_path`, only where this ComfyUI is in none itself)."""
     body = await _json_object(request)
     if body is None:
         return _failed(HTTPStatus.BAD_REQUEST, "Invalid JSON")
@@ -29,11 +29,15 @@ async def switch_environment(request: web.Request) -> web.Response:
         return _failed(HTTPStatus.BAD_REQUEST, "target_env required")
     if path is not None and not isinstance(path, str):
         return _failed(HTTPStatus.BAD_REQUEST, "workspace_path has to be a text")
-    where = place.named(path) if path else place.here()
-    if where is None and path:
-        return _failed(HTTPStatus.NOT_FOUND, f"Workspace not found at {path}")
-    if where is None or not (where.environment or path):
+    where = place.here()
+    if where is None or not where.environment:  # else it would leave its own workspace's orchestrator for another one
+        where = place.named(path) if path else None
+        if where is None and path:
+            return _failed(HTTPStatus.NOT_FOUND, f"Workspace not found at {path}")
+    if where is None:
         return _failed(HTTPStatus.INTERNAL_SERVER_ERROR, "Not in managed environment")
+    if target not in where.environments():
+        return _failed(HTTPStatus.NOT_FOUND, f"Environment {target!r:.300} not found")
     return await asking.switch(request, where, target)
 
 
@@ -166,7 +170,10 @@ def _is_from_elsewhere(request: web.Request) -> bool:
     origin = request.headers.get("Origin")
     # A page of another site cannot send the second one: only a proxy in front of ComfyUI does.
     names = {request.host.lower(), request.headers.get("X-Forwarded-Host", "").lower()}
-    return origin is not None and urlsplit(origin).netloc.lower() not in names - {""}
+    try:
+        return origin is not None and urlsplit(origin).netloc.lower() not in names - {""}
+    except ValueError:  # no address at all
+        return True
 
 
 async def _json_object(request: web.Request) -> dict[str, Any] | None:

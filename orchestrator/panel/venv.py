@@ -31,6 +31,7 @@ _LOCK: Final = ".orchestrator_venv.lock"
 _REMOVED: Final = ".removed"
 _NAME: Final = re.compile(r"[0-9a-f]{12}")
 _NAME_LENGTH: Final = 12
+_CORE: Final = "comfygit-core>=0.7.1,<0.8"
 _SHOWN_LINES: Final = 20
 # What would make Python, pip and uv look, or write, somewhere else.
 _LEADING_ASTRAY: Final = frozenset({"PYTHONPATH", "PYTHONHOME", "PIP_TARGET", "PIP_PREFIX", "PIP_USER", "VIRTUAL_ENV"})
@@ -91,9 +92,9 @@ def ensure(venv: Path, wheel: Path) -> bool:
 
 
 def _wanted_stamp(wheel: Path) -> dict[str, str]:
-    """`state` (ready, incomplete), `wheel` (sha256), `core` ("": from PyPI; else the folder of a comfygit-core)."""
+    """`state` (ready, incomplete), `wheel` (sha256), `core` (what is wanted from PyPI, or the folder of a comfygit-core)."""
     core = os.environ.get("COMFYGIT_DEV_CORE_PATH", "")
-    return {"state": "ready", "wheel": _sha256(wheel), "core": core and os.path.abspath(core)}  # noqa: PTH100 - as above
+    return {"state": "ready", "wheel": _sha256(wheel), "core": os.path.abspath(core) if core else _CORE}  # noqa: PTH100
 
 
 def _read_stamp(venv: Path) -> dict[str, str] | None:
@@ -150,15 +151,10 @@ def _make(venv: Path, wheel: Path, lock: int) -> None:
         _remove(venv)
         venv.mkdir()
         _write_stamp(venv, {**wanted, "state": "incomplete"})
-        _run(
-            making,
-            venv.parent,
-            lock,
-            "see what is wrong with that Python, or install uv (pip install uv); then try again",
-        )
+        _run(making, lock, "see what is wrong with that Python, or install uv (pip install uv); then try again")
     installing = _installing_command(python_in(venv), uv, wheel, wanted["core"])
     hint = "packages come from PyPI: is the network there (HTTPS_PROXY, PIP_INDEX_URL, UV_INDEX_URL)? Then try again"
-    _run(installing, venv.parent, lock, hint)
+    _run(installing, lock, hint)
     _write_stamp(venv, wanted)
 
 
@@ -178,7 +174,7 @@ def _making_command(venv: Path, uv: str | None) -> list[str]:
 
 
 def _installing_command(python: Path, uv: str | None, wheel: Path, core: str) -> list[str]:
-    what = [str(wheel), *(["--editable", core] if core else ["comfygit-core"])]
+    what = [str(wheel), *([core] if core == _CORE else ["--editable", core])]
     if uv is not None:  # compiled, because the first start must not take long: ComfyUI's page waits for it
         return [uv, "pip", "install", "--compile-bytecode", "--python", str(python), *what]
     return [str(python), "-m", "pip", "--disable-pip-version-check", "install", *what]
@@ -215,20 +211,20 @@ def _able_python() -> str:
 
 
 def _succeeds(command: Sequence[str]) -> bool:
-    try:
-        done = subprocess.run(
-            command, env=_clean_environment(), stdin=subprocess.DEVNULL, capture_output=True, check=False
-        )
-    except OSError:
-        return False
-    return done.returncode == 0
+    null, environ = subprocess.DEVNULL, _clean_environment()
+    with contextlib.suppress(OSError):
+        return subprocess.run(command, env=environ, stdin=null, capture_output=True, check=False).returncode == 0
+    return False
 
 
-def _run(command: Sequence[str], folder: Path, lock: int, hint: str) -> None:
-    """Run one step. It shares the lock, since it may outlive us. Raises VenvError with the end of its output."""
+def _run(command: Sequence[str], lock: int, hint: str) -> None:
+    """Run one step. It shares the lock, since it may outlive us. Raises VenvError with the end of its output.
+
+    In the root folder: uv takes settings, an index to install from among them, from the folder it runs in upwards.
+    """
     done = subprocess.run(
         command,
-        cwd=folder,
+        cwd=Path(sys.executable).anchor or "/",
         env=_clean_environment(),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -259,12 +255,15 @@ def _remove(folder: Path) -> None:
 
 
 def _remove_unused_beside(venv: Path) -> None:
-    """Only Linux tells what is used: elsewhere all stay. A process of that release in another workspace keeps it too."""
+    """Only Linux tells what is used: elsewhere all stay. A panel of that release in another environment keeps it, too."""
     commands = _running_commands()
+    wanted = {
+        _sha256(wheel)[:_NAME_LENGTH] for wheel in venv.parents[2].glob("environments/*/ComfyUI/custom_nodes/*/*.whl")
+    }
     if not commands or not _NAME.fullmatch(venv.name):
         return
     for other in sorted(venv.parent.iterdir()):
-        if other == venv or not _NAME.fullmatch(other.name.removesuffix(_REMOVED)):
+        if other == venv or other.name in wanted or not _NAME.fullmatch(other.name.replace(_REMOVED, "")):
             continue
         if not any(os.fsencode(f"/{other.name}/") in command for command in commands):
             _log.info("removing the orchestrator's venv of another release: %s", other)

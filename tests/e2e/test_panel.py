@@ -16,6 +16,7 @@ from journal.events import (
     ProcessAdopted,
     ProcessExited,
     ProcessSignalled,
+    ShutdownRequested,
     SourceSeen,
     SpawnRequested,
     SwitchAborted,
@@ -23,7 +24,10 @@ from journal.events import (
     SwitchRequested,
 )
 from journal.identity import identify
+from orchestrator.asking import ask_switch, command_ask, open_ledger
 from orchestrator.panel.venv import python_in
+from orchestrator.workspace import open_workspace
+from orchestrator.world import SwitchAsk
 from tests.helpers.bystanders import StatusReader, SteadyCaller
 from tests.helpers.pages import Dialog
 from tests.helpers.panels import ask_panel, ask_to_switch, call, with_panel
@@ -265,3 +269,89 @@ def test_where_cg_run_supervises_lock_and_request_are_files_and_nobody_is_starte
     assert not live.events()
     (live.metadata / ".switch_request.json").unlink()
     (live.metadata / ".switch.lock").unlink()
+
+
+def test_a_switch_whose_asker_and_orchestrator_are_gone_is_taken_up_by_the_next_wish(panel_workspace, by_hand):
+    live = panel_workspace(good=None, other=None, third=None)
+    source = by_hand(live, "good")
+    with open_ledger(open_workspace(live.root), "panel") as ledger:  # and killed before it had started anybody
+        wish = SwitchAsk("other", Origin.PANEL, source="good", requester=identify(source.pid))
+        assert ask_switch(ledger, wish).switch
+    assert ask_panel(live, "/comfygit/switch_environment", {"target_env": "third"})[0] == 409
+    assert live.until_over().serving == "other"
+    assert len(live.of(OrchestratorStarted)) == 1
+
+
+def test_the_same_wish_again_is_the_open_switch_when_nobody_works_on_it(panel_workspace, by_hand):
+    live = panel_workspace(good=None, other=None)
+    source = by_hand(live, "good")
+    with open_ledger(open_workspace(live.root), "panel") as ledger:
+        ask_switch(ledger, SwitchAsk("other", Origin.PANEL, source="good", requester=identify(source.pid)))
+    ask_to_switch(live, "other")
+    assert live.until_over().serving == "other"
+    assert len(live.of(SwitchRequested)) == 1
+
+
+def test_a_command_takes_up_a_switch_that_nobody_works_on_too(workspace):
+    live = workspace(good=None, other=None, third=None)
+    live.serve("good").kill()
+    live.orchestrators[0].wait()
+    with open_ledger(open_workspace(live.root), "cli") as ledger:
+        ask_switch(ledger, command_ask(ledger.workspace, "other"))
+    assert live.cli("switch", "third").returncode == 1
+    assert live.until_over().serving == "other"
+
+
+def test_without_a_control_server_the_page_gets_its_answer_all_the_same(panel_workspace):
+    live = panel_workspace(good=None, other=None)
+    live.configure(enable_control_server=False)
+    live.serve("good")
+    assert ask_to_switch(live, "other")["observer"] is None
+    assert live.until_over().serving == "other"
+
+
+def test_another_workspaces_orchestrator_on_the_port_that_ours_had_is_not_asked(panel_workspace, by_hand):
+    live = panel_workspace(good=None)
+    other = panel_workspace(good=None)
+    stranger = other.serve("good")
+    (live.metadata / ".control_port").write_text(str(other.control_port()))
+    (live.metadata / ".orchestrator.pid").write_text(str(os.getpid()))
+    by_hand(live, "good")
+    assert ask_panel(live, "/comfygit/orchestrator/kill", {})[0] == 503
+    assert ask_panel(live, "/comfygit/orchestrator/health")[0] == 503
+    assert stranger.poll() is None
+    assert not other.of(ShutdownRequested)
+    for name in (".control_port", ".orchestrator.pid"):
+        (live.metadata / name).unlink()
+
+
+def test_an_outcome_that_is_shown_for_no_time_does_not_make_comfyui_leave(panel_workspace, by_hand):
+    live = panel_workspace(good=None, bad=None)
+    (live.comfyui("bad") / "main.py").unlink()
+    live.configure(status_linger_s=0, source_linger_s=0)
+    source = by_hand(live, "good")
+    ask_to_switch(live, "bad")
+    live.until_over()
+    assert until(lambda: "this ComfyUI goes on" in (live.root / "good.by-hand.log").read_text())
+    assert source.poll() is None
+
+
+def test_a_stop_while_the_source_still_serves_leaves_it_serving(panel_workspace, by_hand):
+    live = panel_workspace(good=None, slow=None)
+    live.configure(source_grace_s=60, status_linger_s=60)
+    source = by_hand(live, "good")
+    live.request("slow", "good")
+    orchestrator = live.start("slow")
+    live.until(lambda state: state.source_process is not None and state.job.stage == "clearing")
+    assert live.stop(orchestrator) == 0
+    assert source.poll() is None
+    (aborted,) = live.of(SwitchAborted)
+    assert (aborted.serving, aborted.recovery_command) == ("good", "")
+
+
+def test_a_comfyui_in_a_workspace_does_not_switch_another_one(panel_workspace):
+    live, other = panel_workspace(good=None), panel_workspace(good=None, other=None)
+    live.serve("good")
+    wish = {"target_env": "other", "workspace_path": str(other.root)}
+    assert ask_panel(live, "/comfygit/switch_environment", wish)[0] == 404
+    assert not other.events()

@@ -8,10 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
-import psutil
 import pytest
 
 from journal.events import AbortRequested, OrchestratorStarted, SwitchAborted, SwitchRequested
+from orchestrator.panel.venv import is_current, python_in
 from tests.helpers.bystanders import start_by_hand
 from tests.helpers.panels import ask_panel, call, with_panel
 from tests.helpers.waiting import until
@@ -29,22 +29,20 @@ def panel_workspace(workspace, orchestrator_venv):
     return make
 
 
+@pytest.mark.timeout(180)
 @pytest.mark.scenario("OB-07", "OB-11")
-def test_the_venv_is_made_by_a_process_of_its_own_while_comfyui_starts(
-    panel_workspace, orchestrator_venv, by_hand, monkeypatch
+def test_the_venv_is_made_by_a_process_of_its_own_while_comfyui_starts_and_serves(
+    panel_workspace, orchestrator_venv, by_hand
 ):
     live = panel_workspace(good=None)
     (live.metadata / ".orchestrator_venv" / orchestrator_venv.name).unlink()
-    for name in ("UV_OFFLINE", "PIP_NO_INDEX"):  # it shall try, and not get far
-        monkeypatch.setenv(name, "1")
-    source = by_hand(live, "good")
+    by_hand(live, "good")
+    venv = live.metadata / ".orchestrator_venv" / orchestrator_venv.name
+    [wheel] = (live.comfyui("good") / "custom_nodes" / "comfygit-orchestrator").glob("*.whl")
+    assert not is_current(venv, wheel)  # ComfyUI has not waited for it
     assert ask_panel(live, "/comfygit/environments")[1]["current"] == "good"
-    until((live.metadata / "orchestrator-venv.log").exists)
-    making = [child for child in psutil.Process(source.pid).children() if "venv.py" in " ".join(child.cmdline())]
-    psutil.wait_procs(making, 30)
-    said = (live.metadata / "orchestrator-venv.log").read_text()
-    assert str(live.metadata / ".orchestrator_venv" / orchestrator_venv.name) in said
-    assert source.poll() is None
+    until(lambda: is_current(venv, wheel), 150)
+    subprocess.run([str(python_in(venv)), "-P", "-c", "import orchestrator, journal, comfygit_core"], check=True)
     assert not live.events()
 
 

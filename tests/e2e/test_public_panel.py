@@ -67,6 +67,31 @@ def test_a_switch_by_the_public_panel_ends_right_and_its_dialog_with_it(workspac
     assert_the_source_had_its_time(live)
 
 
+@pytest.mark.scenario("B-43")
+@pytest.mark.parametrize("target", ["good", "dies at its start"])
+@pytest.mark.parametrize("supervised", [False, True], ids=["unsupervised", "supervised"])
+def test_a_switch_by_the_public_panel_with_our_calls_ends_right_too(workspace, by_hand, supervised, target):
+    orders, end = TARGETS[target]
+    live = workspace(first=None, second=orders)
+    live.configure(status_linger_s=30)
+    install_public_panel(live, sys.executable, "first", "second", calls=True)
+    source = live.serve("first") if supervised else by_hand(live, "first")
+    page = f"http://127.0.0.1:{live.port}"
+    status, answer = call(f"{page}/v2/comfygit/switch_environment", {"target_env": "second"})
+    assert status == 200
+    dialog = Dialog(page, answer)
+    assert dialog.until_it_ends()["state"] == end
+    assert_shown_in_order(dialog.seen, end)
+    live.until(lambda state: state.serving == ("second" if end == "complete" else "first"))
+    (requested,) = live.of(SwitchRequested)
+    assert (requested.source, requested.origin) == ("first", Origin.FUNCTION)
+    assert len(live.of(LockAcquired)) == 2  # the claim, and the switch that it was for
+    assert len(live.of(OrchestratorStarted)) == 1
+    if not supervised:
+        assert source.wait(10) == 43
+    assert_the_source_had_its_time(live)
+
+
 def assert_shown_in_order(documents, end):
     """States in order, progress never back, a target in every document, and no more than one end, the last."""
     assert [document["state"] for document in documents if document["state"] in ENDS][:1] == [end]

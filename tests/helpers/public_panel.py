@@ -5,6 +5,7 @@ seconds at most for whoever advertises itself, answers its page, and leaves with
 while an orchestrator switches, it asks that one to give up, and ComfyUI waits until the lock is gone.
 """
 
+import re
 from pathlib import Path
 
 import orchestrator
@@ -24,7 +25,7 @@ from pathlib import Path
 from aiohttp import web
 from server import PromptServer
 
-WORKSPACE, PYTHON = Path({workspace!r}), {python!r}
+WORKSPACE, PYTHON, CALLS = Path({workspace!r}), {python!r}, {calls!r}
 METADATA = WORKSPACE / ".metadata"
 NODE_CLASS_MAPPINGS = {{}}
 
@@ -56,6 +57,22 @@ async def wait_for_an_observer(request):
     return {{"kind": found["kind"], **{{name: origin + path for name, path in routes.items()}}}}
 
 
+async def switch_by_calls(request, target, source):
+    sys.path.append(str(Path(__file__).parent / "server"))
+    import orchestrator
+    managed, workspace, environment = orchestrator.detect_environment_type()
+    assert managed and environment.name == source and workspace.path == WORKSPACE
+    if not orchestrator.acquire_switch_lock(METADATA):
+        return web.json_response({{"error": "Environment switch already in progress"}}, status=409)
+    orchestrator.write_switch_request(METADATA, target, source_env=source)
+    if orchestrator.should_spawn_orchestrator_for_switch():
+        (METADATA / ".supervisor_control.json").unlink(missing_ok=True)
+        spawn(target)
+    observer = await wait_for_an_observer(request)
+    asyncio.ensure_future(leave())
+    return web.json_response({{"status": "switching", "message": "Switching...", "observer": observer}})
+
+
 async def leave():
     await asyncio.sleep(2)
     os._exit(43)
@@ -64,6 +81,8 @@ async def leave():
 @PromptServer.instance.routes.post("/v2/comfygit/switch_environment")
 async def switch_environment(request):
     target, source = (await request.json())["target_env"], Path.cwd().parent.name
+    if CALLS:
+        return await switch_by_calls(request, target, source)
     lock = METADATA / ".switch.lock"
     if lock.exists() and time.time() - lock.stat().st_mtime <= 300:
         return web.json_response({{"error": "Environment switch already in progress"}}, status=409)
@@ -111,10 +130,20 @@ async def switch_status(request):
 """
 
 
-def install_public_panel(live: LiveWorkspace, python: str, *names: str) -> None:
-    """Put it into the ComfyUIs of `names`; `python` is that of an orchestrator's venv."""
+def the_lines() -> str:
+    """The lines of docs/public-manager.md, which are program and module at once."""
+    [code] = re.findall(r"```python\n(.*?)```", (OURS / "docs" / "public-manager.md").read_text("utf-8"), re.DOTALL)
+    return str(code).replace("ORCHESTRATOR", str(OURS))
+
+
+def install_public_panel(live: LiveWorkspace, python: str, *names: str, calls: bool = False) -> None:
+    """Put it into the ComfyUIs of `names`; `python` is that of an orchestrator's venv.
+
+    With `calls` it has our calls in place of its own functions, too.
+    """
+    script = the_lines() if calls else SCRIPT.format(ours=str(OURS))
     for name in names:
         folder = live.comfyui(name) / "custom_nodes" / "comfygit-manager"
         (folder / "server").mkdir(parents=True)
-        (folder / "server" / "orchestrator.py").write_text(SCRIPT.format(ours=str(OURS)))
-        (folder / "__init__.py").write_text(NODE.format(workspace=str(live.root), python=python))
+        (folder / "server" / "orchestrator.py").write_text(script)
+        (folder / "__init__.py").write_text(NODE.format(workspace=str(live.root), python=python, calls=calls))

@@ -551,3 +551,89 @@ def test_every_call_of_the_list_is_there_and_nothing_is_imported_before_it_is_ne
     assert done.stdout.strip() == "[]"
     with pytest.raises(AttributeError, match="no_such_name"):
         orchestrator.no_such_name  # noqa: B018
+
+
+# ------------------------------------------------------------ what went wrong
+
+
+@pytest.mark.scenario("FC-18")
+def test_deleting_the_lock_file_of_a_claim_releases_it_with_nobody_alive(metadata):
+    holder = in_another_process("acquire_switch_lock(m)", metadata)
+    (metadata / LOCK).unlink()
+    assert not is_switch_locked(metadata)
+    assert acquire_switch_lock(metadata)
+    ended(holder)
+
+
+def test_a_request_that_is_refused_gives_the_claim_of_its_asker_up(metadata):
+    write_switch_request(metadata, "env2", "env1")
+    working = in_another_process("write_orchestrator_pid(m)", metadata)
+    with pytest.raises(SwitchNotGranted):
+        write_switch_request(metadata, "env1")
+    release_switch_lock(metadata)
+    ended(working)
+    release_switch_lock(metadata)
+    assert acquire_switch_lock(metadata)
+    (metadata.parent / "environments" / "env2").rename(metadata.parent / "gone")
+    write_switch_request(metadata, "env2", "env1")  # the switch finds out
+    assert read_state(metadata / "journal.db").claim is None
+
+
+@pytest.mark.scenario("FC-04")
+def test_reading_a_torn_file_that_lies_over_an_open_switchs_request_does_not_end_that_switch(metadata):
+    write_switch_request(metadata, "env2", "env1")
+    (metadata / REQUEST).write_text("{")
+    os.utime(metadata / REQUEST, (0, 0))
+    assert read_switch_request(metadata) is None
+    assert is_switch_locked(metadata)
+    assert read_switch_request(metadata)["target_env"] == "env2"
+    assert not of(metadata, SwitchAborted)
+
+
+def test_asking_whether_it_is_locked_writes_nothing(metadata):
+    write_switch_request(metadata, "env2", "env1")
+    (metadata / STATUS).unlink()
+    before = read_state(metadata / "journal.db").seq
+    assert is_switch_locked(metadata)
+    assert read_state(metadata / "journal.db").seq == before
+    assert not (metadata / STATUS).exists()
+
+
+def test_a_status_that_no_reader_would_read_whole_is_refused(metadata):
+    with pytest.raises(ValueError, match="longer than 65536 characters"):
+        write_switch_status(metadata, "failed", 0, "x" * 70_000)
+    write_switch_status(metadata, "failed", 33.3, "")
+    assert read_switch_status(metadata)["progress"] == 33
+
+
+def test_a_pid_file_that_was_deleted_is_written_again(metadata):
+    write_orchestrator_pid(metadata)
+    (metadata / PID).unlink()
+    write_orchestrator_pid(metadata)
+    assert read_orchestrator_pid(metadata) == os.getpid()
+    cleanup_orchestrator_pid(metadata)
+
+
+def test_a_journal_that_cannot_be_read_is_no_reason_for_a_reader_to_raise(metadata, monkeypatch):
+    (metadata / "journal.db").write_bytes(b"this is no journal" * 100)
+    (metadata / LOCK).touch()
+    (metadata / PID).write_text("1")
+    monkeypatch.setenv("COMFYGIT_HOME", str(metadata.parent))
+    assert is_switch_locked(metadata)
+    assert orchestrator.should_spawn_orchestrator_for_switch()
+    assert not orchestrator.detect_manual_start_during_orchestrator()
+    force_cleanup_orchestrator_state(metadata)
+    assert not (metadata / LOCK).exists()
+    assert (metadata / "journal.db").exists()
+
+
+@pytest.mark.parametrize("command", [None, [], "restart", 7])
+def test_a_command_that_is_no_object_is_a_value_error(metadata, command):
+    with pytest.raises(ValueError, match="leaving a command: it is no object"):
+        safe_write_command(metadata, command)
+
+
+@pytest.mark.parametrize("port", [0, -1, 65_536, 10**23])
+def test_a_startup_state_with_what_is_no_port_is_refused(metadata, port):
+    with pytest.raises(ValueError, match="is no port"):
+        write_startup_state(metadata, port=port)

@@ -1,15 +1,12 @@
 """The lines that take the place of the public manager's `server/orchestrator.py`: as its program, and as its module."""
 
-import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 import orchestrator
-
-ROOT = Path(orchestrator.__file__).parents[1]
+from tests.helpers.public_panel import the_lines
 
 AS_THE_MANAGER_IMPORTS_IT = """
 import importlib.util, sys
@@ -28,10 +25,9 @@ print(again.acquire_switch_lock(Path(sys.argv[2])), orchestrator.acquire_switch_
 @pytest.fixture
 def server(tmp_path):
     """A folder with that file in it."""
-    [code] = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "public-manager.md").read_text("utf-8"), re.DOTALL)
     folder = tmp_path / "server"
     folder.mkdir()
-    (folder / "orchestrator.py").write_text(code.replace("ORCHESTRATOR", str(ROOT)))
+    (folder / "orchestrator.py").write_text(the_lines())
     return folder
 
 

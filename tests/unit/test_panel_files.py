@@ -87,13 +87,16 @@ def test_where_a_switch_stands_is_read_from_its_own_status_only(tmp_path):
     assert leaving.state_of(where, 5) == ""
 
 
-def test_a_workspace_that_is_named_has_to_be_one(tmp_path):
+def test_a_workspace_that_is_named_has_to_be_one(tmp_path, monkeypatch):
     (tmp_path / ".metadata").mkdir()
     found = place.named(str(tmp_path))
     assert found is not None
     assert (found.root, found.environment) == (tmp_path.resolve(), "")
     for path in ("relative", str(tmp_path / "nowhere"), "/x\0y", ""):
         assert place.named(path) is None
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "input" / ".metadata").mkdir(parents=True)
+    assert place.named(str(tmp_path / "input")) is None  # a page can upload what lies below ComfyUI
 
 
 def test_environments_are_the_folders_that_are_not_hidden(tmp_path):

@@ -41,5 +41,5 @@ def test_with_uv_an_editable_core_and_the_wheel_are_installed_in_one_step():
 
 
 def test_without_a_wish_the_core_comes_from_pypi():
-    command = venv._installing_command(Path("v/bin/python"), None, Path("w.whl"), "")
-    assert command[-2:] == ["w.whl", "comfygit-core"]
+    command = venv._installing_command(Path("v/bin/python"), None, Path("w.whl"), venv._CORE)
+    assert command[-2:] == ["w.whl", venv._CORE]

@@ -26,8 +26,8 @@ def test_our_panels_has_time_for_its_answer_and_is_stopped_then():
     history = History().serving("a").switching("b", origin=Origin.PANEL).preflighted()
     history.add(SKIPPED)
 
-    assert waits_s(decided(history), history) == pytest.approx(0.8)
-    history.after(0.8)
+    assert waits_s(decided(history), history) == pytest.approx(1.8)
+    history.after(1.8)
     assert names_of(decided(history)) == ["process.stop_asked", "process.signalled"]
 
 
