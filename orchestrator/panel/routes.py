@@ -29,11 +29,14 @@ async def switch_environment(request: web.Request) -> web.Response:
         return _failed(HTTPStatus.BAD_REQUEST, "target_env required")
     if path is not None and not isinstance(path, str):
         return _failed(HTTPStatus.BAD_REQUEST, "workspace_path has to be a text")
-    where = place.here()
-    if where is None or not where.environment:  # else it would leave its own workspace's orchestrator for another one
-        where = place.named(path) if path else None
-        if where is None and path:
-            return _failed(HTTPStatus.NOT_FOUND, f"Workspace not found at {path}")
+    here, other = place.here(), place.named(path) if path else None
+    if path and other is None:
+        return _failed(HTTPStatus.NOT_FOUND, f"Workspace not found at {path}")
+    managed = here if here is not None and here.environment else None
+    if other is not None and managed is not None and other.root != managed.root:
+        # Two orchestrators would want the same port: the one that is left starts its ComfyUI again.
+        return _failed(HTTPStatus.BAD_REQUEST, "This ComfyUI belongs to another workspace")
+    where = managed or other
     if where is None:
         return _failed(HTTPStatus.INTERNAL_SERVER_ERROR, "Not in managed environment")
     if target not in where.environments():

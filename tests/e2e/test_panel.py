@@ -353,5 +353,6 @@ def test_a_comfyui_in_a_workspace_does_not_switch_another_one(panel_workspace):
     live, other = panel_workspace(good=None), panel_workspace(good=None, other=None)
     live.serve("good")
     wish = {"target_env": "other", "workspace_path": str(other.root)}
-    assert ask_panel(live, "/comfygit/switch_environment", wish)[0] == 404
+    status, answer = ask_panel(live, "/comfygit/switch_environment", wish)
+    assert (status, answer["error"]) == (400, "This ComfyUI belongs to another workspace")
     assert not other.events()

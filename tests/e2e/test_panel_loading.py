@@ -51,7 +51,8 @@ def test_many_wishes_at_the_same_moment_start_one_orchestrator(panel_workspace, 
     live = panel_workspace(good=None, other=None)
     by_hand(live, "good")
     answers = at_once(live, [{"target_env": "other"}] * 6)
-    assert sorted(status for status, _ in answers) == [200, 409, 409, 409, 409, 409]
+    assert {status for status, _ in answers} <= {200, 409}  # the same wish again may be the switch that is open
+    assert 200 in [status for status, _ in answers]
     assert live.until_over().serving == "other"
     assert len(live.of(OrchestratorStarted)) == len(live.of(SwitchRequested)) == 1
 
