@@ -13,6 +13,8 @@ from .venv import VenvError, ensure, python_in
 
 PATIENCE_S = 60.0
 """How long the command may take: it starts an orchestrator where there is none."""
+VENV_WITHIN_S = 120.0
+"""How long a page waits for the orchestrator's venv: some seconds with uv, half a minute with pip."""
 _LEADING_ASTRAY = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "__PYVENV_LAUNCHER__", CG_RUN)
 _SAID_CHARS = 600
 
@@ -26,7 +28,12 @@ async def ask_for_switch(place: Place, target: str) -> dict[str, Any]:
 
     Makes the orchestrator's venv first, if it is not there. Raises VenvError, CommandFailed.
     """
-    venv = await asyncio.get_running_loop().run_in_executor(None, _made, place)
+    making = asyncio.get_running_loop().run_in_executor(None, _made, place)
+    try:
+        venv = await asyncio.wait_for(asyncio.shield(making), VENV_WITHIN_S)
+    except asyncio.TimeoutError:
+        message = "the orchestrator's venv is still being made; see orchestrator-venv.log in .metadata, and try again"
+        raise CommandFailed(message) from None
     command = [
         *(str(python_in(venv)), "-P", "-m", "orchestrator", "panel-switch"),
         *(f"--target={target}", f"--source={place.environment}", f"--comfyui-pid={os.getpid()}"),
