@@ -14,6 +14,8 @@ from journal.identity import Identity
 
 OWNER_DEAD: Final = "owner_dead"
 """Why a claim was taken away, in `lock.broken`: its holder died without asking for a switch."""
+FOREIGN_STALE: Final = "foreign_stale"
+"""Why a foreign lock file was: nobody has touched it for too long."""
 
 
 @attrs.frozen

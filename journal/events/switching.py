@@ -106,7 +106,8 @@ class LockReleased(Event):
 class LockBroken(Event):
     """A lock without a switch was taken away.
 
-    Of a foreign file, that is `foreign_stale` or whose request was `refused`; or of a claim whose holder is dead (`owner_dead`).
+    Of a foreign file, that is `foreign_stale`, whose request was `refused`, or that somebody asked to have `released`; or of
+    a claim whose holder is dead (`owner_dead`).
     """
 
     why: str

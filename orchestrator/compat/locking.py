@@ -13,12 +13,12 @@ from journal.identity import own_identity
 from orchestrator.asking import are_files_deleted, claim_is_dead, living_orchestrator, read_state
 from orchestrator.compat.opening import ledger_of, workspace_of
 from orchestrator.config import Config
-from orchestrator.deciding.admission import claimed_by, touched_by_others
+from orchestrator.deciding.admission import claimed_by, cleared_away, touched_by_others
 from orchestrator.deciding.withdrawing import withdraw
 from orchestrator.ledger import Ledger
 from orchestrator.observing import foreign_lock
 from orchestrator.workspace import read_config
-from projections.locking import OWNER_DEAD, ForeignLock
+from projections.locking import ForeignLock
 from projections.publisher import is_ours, read_bytes
 from projections.state import WorkspaceState
 from projections.views import LOCK
@@ -45,12 +45,7 @@ def acquire_switch_lock(metadata_dir: Path, timeout: int = 300) -> bool:
             why = _held(state) or _touched(foreign, now, timeout)
             if why:
                 return (Draft(LockRefused(asker=me, why=why)),)
-            broken: list[LockBroken] = []
-            if state.claim is not None:
-                broken.append(LockBroken(why=OWNER_DEAD, age_ns=age_ns(state.claim.acquired, now)))
-            if foreign is not None:
-                broken.append(LockBroken(why="foreign_stale", age_ns=age_ns(foreign.touched, now)))
-            return (*map(Draft, broken), Draft(LockAcquired(holder=me)))
+            return (*cleared_away(state.claim, foreign, now), Draft(LockAcquired(holder=me)))
 
         return any(isinstance(recorded.event, LockAcquired) for recorded in ledger.ask(answer))
 

@@ -5,7 +5,7 @@ from journal.codec import Draft
 from journal.events import LockAcquired, LockBroken, Origin, RefusalReason, SwitchKind, SwitchRefused, SwitchRequested
 from orchestrator.config import Config
 from orchestrator.world import SwitchAsk
-from projections.locking import OWNER_DEAD, Claim, ForeignLock
+from projections.locking import FOREIGN_STALE, OWNER_DEAD, Claim, ForeignLock
 from projections.state import Goal, WorkspaceState
 
 
@@ -30,11 +30,8 @@ def admit(
     if refusal is not None:
         return (Draft(refusal),)
     source = ask.source or state.serving or state.environment
-    events = []
-    if state.claim is not None and claim_is_dead:
-        events.append(Draft(LockBroken(why=OWNER_DEAD, age_ns=age_ns(state.claim.acquired, now))))
-    if foreign_lock is not None and not ask.origin.leaves_by_itself:
-        events.append(Draft(LockBroken(why="foreign_stale", age_ns=age_ns(foreign_lock.touched, now))))
+    taken_along = ask.origin.leaves_by_itself
+    events = cleared_away(state.claim if claim_is_dead else None, None if taken_along else foreign_lock, now)
     switch = state.seq + 1 + after + len(events)
     requested = SwitchRequested(
         target=ask.target,
@@ -70,6 +67,16 @@ def _refusal(state: WorkspaceState, ask: SwitchAsk, claim: Claim | None) -> Swit
             ask, RefusalReason.LOCKED, f"{claimed_by(claim)}; wait until it has asked for its switch, or end it"
         )
     return None
+
+
+def cleared_away(dead: Claim | None, stale: ForeignLock | None, now: Stamp) -> tuple[Draft, ...]:
+    """The events that take a dead process's claim and a stale lock file out of the way of whoever gets the lock."""
+    broken: list[LockBroken] = []
+    if dead is not None:
+        broken.append(LockBroken(why=OWNER_DEAD, age_ns=age_ns(dead.acquired, now)))
+    if stale is not None:
+        broken.append(LockBroken(why=FOREIGN_STALE, age_ns=age_ns(stale.touched, now)))
+    return tuple(map(Draft, broken))
 
 
 def claimed_by(claim: Claim) -> str:

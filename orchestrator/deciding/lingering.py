@@ -6,7 +6,7 @@ from journal.clock import S, Stamp, age_ns, elapsed_ns, seconds
 from journal.events import LockBroken, StatusCleared
 from orchestrator.actions import Decision, TakeForeignLock, Wait
 from orchestrator.deciding.situation import LOOK_NS, Situation
-from projections.locking import OWNER_DEAD, ForeignLock
+from projections.locking import FOREIGN_STALE, OWNER_DEAD, ForeignLock
 from projections.state import OutcomeState, WorkspaceState
 
 CLAIM_LOOK_NS = S
@@ -27,7 +27,7 @@ def foreign_lock(situation: Situation) -> Decision | None:
     if lock is None or situation.state.lock is not None:
         return None
     if lock.is_stale(now, situation.config.lock_timeout_s):
-        why = "foreign_stale"
+        why = FOREIGN_STALE
     elif _came_with_a_refused_request(situation, lock):
         why = "refused"
     else:
