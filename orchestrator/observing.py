@@ -1,5 +1,7 @@
 """The world as `decide` gets it: collected just before each decision, and only as far as the state makes it matter."""
 
+from pathlib import Path
+
 import attrs
 
 from journal.clock import MS, Stamp, is_over
@@ -207,12 +209,17 @@ def foreign_lock(workspace: Workspace, now: Stamp, seq: int) -> ForeignLock | No
     content = read_bytes(path)
     if content is None or is_ours(content, seq):
         return None
+    touched = touched_at(path, now)
+    return None if touched is None else ForeignLock(touched)
+
+
+def touched_at(path: Path, now: Stamp) -> Stamp | None:
+    """When the file was last written to, as a stamp of this boot; None when it is gone."""
     try:
-        touched_wall_ns = path.stat().st_mtime_ns
+        wall_ns = path.stat().st_mtime_ns
     except OSError:
         return None
-    age_ns = now.wall_ns - touched_wall_ns
-    return ForeignLock(attrs.evolve(now, wall_ns=touched_wall_ns, monotonic_ns=now.monotonic_ns - age_ns))
+    return attrs.evolve(now, wall_ns=wall_ns, monotonic_ns=now.monotonic_ns - (now.wall_ns - wall_ns))
 
 
 def read_startup_environment(workspace: Workspace) -> str:

@@ -9,7 +9,6 @@ from typing import Any, Final
 import attrs
 
 from journal import clock
-from journal.clock import Stamp
 from journal.codec import Draft
 from journal.events import LockReleased, Origin, RefusalReason, StartupCaptured, StatusCleared, StatusSet
 from journal.identity import own_identity
@@ -22,6 +21,7 @@ from orchestrator.endpoint import endpoint_of
 from orchestrator.errors import OrchestratorError
 from orchestrator.inbox import COMMAND, Inbox, parse_command
 from orchestrator.ledger import Ledger
+from orchestrator.observing import touched_at
 from orchestrator.panel.finding import environment_here
 from orchestrator.workspace import Workspace, WorkspaceError, name_problem, read_config
 from orchestrator.world import AskKind, SwitchAsk
@@ -81,7 +81,7 @@ def read_switch_request(metadata_dir: Path) -> dict[str, Any] | None:
     now = clock.read()
     long_ago = attrs.evolve(now, wall_ns=0)
     inbox = Inbox(Path(metadata_dir), long_ago)  # however old it is, whoever reads it may
-    inbox.look(_touched(path, now))
+    inbox.look(touched_at(path, now) or now)
     item = next((item for item in inbox.look(now) if item.name == REQUEST), None)
     if item is not None and item.kind is AskKind.REJECTED:
         with ledger_of(metadata_dir) as ledger:
@@ -92,15 +92,6 @@ def read_switch_request(metadata_dir: Path) -> dict[str, Any] | None:
                 inbox.drop_aside(item.name)
         return None
     return read_document(path) if item is None or item.kind is AskKind.SWITCH else None
-
-
-def _touched(path: Path, now: Stamp) -> Stamp:
-    """When the file was last written to, as a stamp of this boot."""
-    try:
-        age_ns = max(0, now.wall_ns - path.stat().st_mtime_ns)
-    except OSError:
-        age_ns = 0
-    return attrs.evolve(now, wall_ns=now.wall_ns - age_ns, monotonic_ns=now.monotonic_ns - age_ns)
 
 
 def write_switch_status(metadata_dir: Path, state: str, progress: float = 0, message: str = "", **fields: Any) -> None:
