@@ -86,7 +86,8 @@ def cleanup_orchestrator_pid(metadata_dir: Path) -> None:
 
 def _stopped(state: WorkspaceState) -> tuple[Draft, ...]:
     ended = OrchestratorStopped(why="cleanup_orchestrator_pid was called", exit_status=0)
-    return (*withdraw(state, "the orchestrator was stopped during the switch"), Draft(ended))
+    shown = () if state.outcome is None else (Draft(StatusCleared()),)
+    return (*shown, *withdraw(state, "the orchestrator was stopped during the switch"), Draft(ended))
 
 
 def forget_dead_orchestrator(ledger: Ledger) -> None:

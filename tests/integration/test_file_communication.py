@@ -637,3 +637,13 @@ def test_a_command_that_is_no_object_is_a_value_error(metadata, command):
 def test_a_startup_state_with_what_is_no_port_is_refused(metadata, port):
     with pytest.raises(ValueError, match="is no port"):
         write_startup_state(metadata, port=port)
+
+
+def test_saying_that_one_is_the_orchestrator_no_more_clears_what_a_finished_switch_still_shows(metadata):
+    write_switch_request(metadata, "env2", "env1")
+    write_orchestrator_pid(metadata)
+    cleanup_orchestrator_pid(metadata)
+    assert read_switch_status(metadata)["state"] == "rolled_back"  # it has only just ended
+    write_orchestrator_pid(metadata)
+    cleanup_orchestrator_pid(metadata)
+    assert read_switch_status(metadata) is None
