@@ -93,7 +93,7 @@ def _taken_up(ledger: Ledger, comfyui: Identity, ask: PanelAsk, refusal: dict[st
     if living_orchestrator(ledger.state) is not None or job is None:
         return refusal
     if job.environment == ask.target:
-        return _with_an_orchestrator(ledger, comfyui, ask, {**_answer(job.job, None)})
+        return _with_an_orchestrator(ledger, comfyui, ask, _answer(job.job, None))
     return _with_an_orchestrator(ledger, comfyui, ask, refusal)
 
 

@@ -55,7 +55,7 @@ def _refused(answer: dict[str, Any]) -> web.Response:
 
 async def _by_files(request: web.Request, where: Place, target: str) -> web.Response:
     """The way of `cg run`: lock and request are files, and we leave with 43."""
-    if target not in where.environments() or not is_folder(where.root / ENVIRONMENTS / target / COMFYUI):
+    if not is_folder(where.root / ENVIRONMENTS / target / COMFYUI):
         return _failed(HTTPStatus.NOT_FOUND, f"Environment {target!r} not found")
     if not take_lock(where.metadata):
         return _failed(HTTPStatus.CONFLICT, "Environment switch already in progress")

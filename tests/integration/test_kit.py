@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from journal import clock
-from journal.identity import Identity, identify, is_alive
+from journal.identity import Identity, identify, is_alive, own_identity
 from orchestrator.inbox import Inbox
 from orchestrator.panel.finding import find_workspace_root
 from orchestrator.processes.detach import spawn_detached
@@ -118,7 +118,9 @@ def test_killing_a_tree_spares_a_process_that_no_test_started(temp_dir):
 
 @pytest.mark.parametrize("pid", [1, 0, -1, 2**22 + 1, None], ids=str)
 def test_killing_the_tree_of_no_child_of_ours_does_nothing(pid):
+    others = [identify(1), own_identity()]
     kill_process_tree(os.getpid() if pid is None else pid)
+    assert [identify(1), own_identity()] == others
 
 
 def test_a_port_is_open_while_somebody_listens_on_it():
