@@ -3,19 +3,26 @@
 Each event is a frozen attrs class named in the past tense, stored under `theme.what_happened` with a version. What every
 event has in common (times, actor, cause, switch) is in its envelope: `journal.codec.Recorded`. A switch is known by the seq
 of its `switch.requested`, a spawn by the seq of its `process.intended`, a worker by the seq of the event that wanted it
-(`preflight.started`, `sync.started`), a generation by the seq of its `generation.recorded`.
+(`preflight.started`, `sync.started`, `capture.started`, `restore.started`), a generation by the seq of its
+`generation.recorded`.
 """
 
 from journal.events.files import FileDrifted, FileIngested, FileRejected
-from journal.events.health import (
+from journal.events.generations import (
+    CaptureFinished,
+    CaptureSkipped,
+    CaptureStarted,
     Evidence,
     GenerationDisproved,
+    GenerationPinned,
     GenerationProven,
     GenerationRecorded,
-    HealthConfirmed,
-    HealthFailed,
-    HealthProbed,
+    GenerationUnpinned,
+    RestoreFinished,
+    RestoreStarted,
+    SavedFile,
 )
+from journal.events.health import HealthConfirmed, HealthFailed, HealthProbed
 from journal.events.processes import (
     ExitCause,
     Ladder,
@@ -81,6 +88,9 @@ from journal.events.switching import (
 __all__ = [
     "CATALOGUE",
     "AbortRequested",
+    "CaptureFinished",
+    "CaptureSkipped",
+    "CaptureStarted",
     "ControlListening",
     "Event",
     "Evidence",
@@ -89,8 +99,10 @@ __all__ = [
     "FileIngested",
     "FileRejected",
     "GenerationDisproved",
+    "GenerationPinned",
     "GenerationProven",
     "GenerationRecorded",
+    "GenerationUnpinned",
     "HealthConfirmed",
     "HealthFailed",
     "HealthProbed",
@@ -115,9 +127,12 @@ __all__ = [
     "ProcessSwept",
     "RefusalReason",
     "RestartRequested",
+    "RestoreFinished",
+    "RestoreStarted",
     "Role",
     "RollbackTried",
     "RollbackTryFailed",
+    "SavedFile",
     "ShutdownRequested",
     "SourceSeen",
     "SpawnRequested",

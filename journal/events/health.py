@@ -1,15 +1,6 @@
-"""Probes, what they add up to, and the generations that were seen healthy."""
-
-from enum import StrEnum
+"""Probes, and what they add up to."""
 
 from journal.events.registry import Event, event
-
-
-class Evidence(StrEnum):
-    """Why we believe that a generation was healthy: our own probes, or that it asked for the switch itself."""
-
-    PROBED = "probed"
-    REQUESTER = "requester"
 
 
 @event("health.probed")
@@ -39,29 +30,3 @@ class HealthFailed(Event):
     spawn: int
     why: str
     detail: str
-
-
-@event("generation.recorded")
-class GenerationRecorded(Event):
-    """An environment as it was when it was healthy. This event's seq names the generation."""
-
-    environment: str
-    fingerprint: str
-    evidence: Evidence
-    spawn: int | None
-    arguments: tuple[str, ...]
-
-
-@event("generation.proven")
-class GenerationProven(Event):
-    """It outlived its probation."""
-
-    generation: int
-
-
-@event("generation.disproved")
-class GenerationDisproved(Event):
-    """It crashed in its probation, or failed when it was tried again."""
-
-    generation: int
-    why: str

@@ -36,7 +36,8 @@ class ProcessIntended(Event):
     """A ComfyUI is about to be started; this event's seq names the spawn for ever, and its log file.
 
     `url` is where it will be probed. `fingerprint` is the environment's content as it is started; `generation` the one that
-    a rollback returns to (None: whatever is on disk).
+    a rollback returns to (None: whatever is on disk). `notes`: what was added to the arguments and why, or what is odd
+    about the environment, a sentence each.
     """
 
     role: Role
@@ -48,6 +49,7 @@ class ProcessIntended(Event):
     url: str
     command: tuple[str, ...]
     working_directory: str
+    notes: tuple[str, ...] = ()
 
 
 @event("process.spawned")

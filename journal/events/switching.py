@@ -150,11 +150,15 @@ class SwitchRollingBack(Event):
 
 @event("rollback.tried")
 class RollbackTried(Event):
-    """The next candidate is about to be started. `attempt` counts from 1."""
+    """The next candidate is about to be started. `attempt` counts from 1.
+
+    `restores`: the content of the generation is written back first; else it is started as it is on the disk.
+    """
 
     environment: str
     generation: int | None
     attempt: int
+    restores: bool = False
 
 
 @event("rollback.try_failed")
