@@ -72,6 +72,25 @@ class StartSync:
 
 
 @attrs.frozen
+class StartCapture:
+    """Keep the content of an environment for a generation, in the background; of older ones only those in `kept` stay."""
+
+    worker: int
+    environment: str
+    generation: int
+    kept: tuple[int, ...]
+
+
+@attrs.frozen
+class StartRestore:
+    """Write the content of a generation back, in the background."""
+
+    worker: int
+    environment: str
+    generation: int
+
+
+@attrs.frozen
 class KillWorker:
     """End the worker and all that it started."""
 
@@ -98,7 +117,8 @@ class End:
     exit_status: int
 
 
-Effect = Spawn | Signal | Sweep | Probe | StartPreflight | StartSync | KillWorker | TakeFile | TakeForeignLock | End
+Work = StartPreflight | StartSync | StartCapture | StartRestore
+Effect = Spawn | Signal | Sweep | Probe | Work | KillWorker | TakeFile | TakeForeignLock | End
 
 
 @attrs.frozen

@@ -31,7 +31,8 @@ from orchestrator.launching import spawn_orchestrator
 from orchestrator.ledger import Ledger
 from orchestrator.waiting import ProgressLine
 from orchestrator.workspace import Workspace, WorkspaceError, open_workspace
-from projections.generations import Candidate, find, rollback_candidates
+from projections.generations import Candidate, find
+from projections.rollback import ways_back
 from projections.state import Outcome, OutcomeState, WorkspaceState
 
 DEAD_AFTER_S = 5.0
@@ -206,8 +207,7 @@ def rollback(
 
 def _rollback_target(state: WorkspaceState, generation: int | None) -> Candidate | None:
     if generation is None:
-        spent = frozenset({state.serving or state.environment})
-        return next(iter(rollback_candidates(state.generations, served=None, source="", spent=spent)), None)
+        return next(iter(ways_back(state)), None)
     found = find(state.generations, generation)
     return None if found is None else Candidate(found.environment, found.generation)
 

@@ -8,7 +8,7 @@ from enum import StrEnum
 
 import attrs
 
-from journal.events import Origin
+from journal.events import Origin, SavedFile
 from journal.identity import Identity
 from orchestrator.actions import Took
 from projections.locking import ForeignLock
@@ -38,7 +38,11 @@ class ChildFacts:
 
 @attrs.frozen
 class WorkFacts:
-    """The worker of the state: `alive` with or without a process of its own, or what it came to (`ended`)."""
+    """The worker of the state: `alive` with or without a process of its own, or what it came to (`ended`).
+
+    `summary` is of a sync, `checks` of a preflight, `commit`, `files` and `inventory` of a capture as in `capture.finished`,
+    `written` and `removed` of a restore as in `restore.finished`.
+    """
 
     alive: bool
     identity: Identity | None = None
@@ -47,7 +51,11 @@ class WorkFacts:
     problem: str = ""
     summary: str = ""
     checks: tuple[str, ...] = ()
-    duration_ns: int = 0
+    commit: str = ""
+    files: tuple[SavedFile, ...] = ()
+    inventory: tuple[str, ...] = ()
+    written: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
 
 
 @attrs.frozen

@@ -1,7 +1,7 @@
 """The fold: `evolve(state, recorded)` is the state after one more event.
 
 Pure, and strict: an event that cannot happen in the state is an `IllegalEventError` naming both. Handlers are by theme in
-`evolve_supervision`, `evolve_switching`, `evolve_processes` and `evolve_workers`.
+`evolve_supervision`, `evolve_switching`, `evolve_processes`, `evolve_workers` and `evolve_generations`.
 """
 
 from collections.abc import Callable, Iterable
@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from journal.codec import Recorded
 from journal.events import CATALOGUE, Event, ProcessExited
-from projections import evolve_processes, evolve_supervision, evolve_switching, evolve_workers
+from projections import evolve_generations, evolve_processes, evolve_supervision, evolve_switching, evolve_workers
 from projections.replacing import replaced
 from projections.state import WorkspaceState
 from projections.switching import PROGRESS, STAGE_EVENTS, IllegalEventError, Stage, next_stage
@@ -21,6 +21,7 @@ _HANDLERS: Final[dict[type[Event], Handler]] = {
     **evolve_switching.HANDLERS,
     **evolve_processes.HANDLERS,
     **evolve_workers.HANDLERS,
+    **evolve_generations.HANDLERS,
 }
 
 SILENT: Final = frozenset(

@@ -19,18 +19,11 @@ from journal.events import (
     SourceSeen,
 )
 from journal.identity import Identity
-from projections.generations import Probation
+from projections.evolve_generations import seen_healthy
+from projections.generations import Probation, content_of
+from projections.jobs import Job
 from projections.replacing import replaced
-from projections.state import (
-    STARTS_KEPT,
-    Job,
-    LastExit,
-    OutcomeState,
-    Process,
-    Stopping,
-    Trouble,
-    WorkspaceState,
-)
+from projections.state import STARTS_KEPT, LastExit, OutcomeState, Process, Stopping, Trouble, WorkspaceState
 from projections.switching import IllegalEventError
 
 ENDED_WELL: Final = frozenset({0, 42, 43})
@@ -81,7 +74,9 @@ def _intended(state: WorkspaceState, event: ProcessIntended, recorded: Recorded)
         owner=owner(state, recorded),
         since=recorded.at,
     )
-    job = None if state.job is None else replaced(state.job, spawn=recorded.seq)
+    job = state.job
+    if job is not None:
+        job = replaced(job, spawn=recorded.seq, content=content_of(event.fingerprint))
     return replaced(_put(state, process), main=recorded.seq, job=job, restart_asked=None)
 
 
@@ -182,7 +177,8 @@ def _exited(state: WorkspaceState, event: ProcessExited, recorded: Recorded) -> 
     )
     if not crashed or state.job is not None:
         return state
-    trouble = Trouble(describe_exit(event), process.environment, "crash", recorded.at)
+    content = content_of(process.fingerprint)
+    trouble = Trouble(describe_exit(event), process.environment, "crash", recorded.at, content)
     return replaced(state, crashes=state.crashes + 1, trouble=trouble)
 
 
@@ -223,7 +219,7 @@ def _probed(state: WorkspaceState, event: HealthProbed, recorded: Recorded) -> W
 
 def _confirmed(state: WorkspaceState, event: HealthConfirmed, recorded: Recorded) -> WorkspaceState:
     process = replaced(_known(state, event.spawn, recorded), confirmed=recorded.at, generation=event.generation)
-    state = _put(state, process)
+    state = seen_healthy(_put(state, process), event.generation, recorded.seq)
     if process.role is Role.SOURCE:
         return state
     job: Job | None = state.job

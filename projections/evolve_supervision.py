@@ -21,6 +21,7 @@ from journal.events import (
     SupervisionCalm,
     SupervisionParked,
 )
+from projections.jobs import Job, JobKind, Verdict
 from projections.replacing import replaced
 from projections.state import (
     INBOX_KEYS_KEPT,
@@ -28,13 +29,10 @@ from projections.state import (
     STARTS_KEPT,
     Control,
     Goal,
-    Job,
-    JobKind,
     Outcome,
     OutcomeState,
     Parked,
     Trouble,
-    Verdict,
     WorkspaceState,
 )
 from projections.switching import IllegalEventError, Stage
@@ -161,7 +159,7 @@ def _start_failed(state: WorkspaceState, event: StartFailed, recorded: Recorded)
         stage = "no plain start open"
         raise IllegalEventError(stage, event.stored_name, recorded.seq)
     dirty = state.dirty | {event.environment} if event.reason == "sync" else state.dirty
-    trouble = Trouble(event.error, event.environment, event.reason, recorded.at)
+    trouble = Trouble(event.error, event.environment, event.reason, recorded.at, state.job.content)
     return replaced(state, job=None, main=None, crashes=state.crashes + 1, dirty=dirty, trouble=trouble)
 
 

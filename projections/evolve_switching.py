@@ -1,14 +1,9 @@
-"""The fold of switches, their lock, and generations."""
+"""The fold of switches and their lock."""
 
 from typing import Any, Final
 
-import attrs
-
 from journal.codec import Recorded
 from journal.events import (
-    GenerationDisproved,
-    GenerationProven,
-    GenerationRecorded,
     LockAcquired,
     LockBroken,
     LockReleased,
@@ -30,11 +25,12 @@ from journal.events import (
     SwitchRollingBack,
 )
 from projections.evolve_supervision import hide_success
-from projections.generations import KEPT, Candidate, Generation, find
+from projections.generations import Candidate
+from projections.jobs import Job, JobKind, Verdict
 from projections.locking import OWNER_DEAD, Claim, Lock
 from projections.posted import PostedStatus
 from projections.replacing import replaced
-from projections.state import SWITCHES_KEPT, Job, JobKind, Outcome, OutcomeState, Verdict, WorkspaceState
+from projections.state import SWITCHES_KEPT, Outcome, OutcomeState, WorkspaceState
 from projections.switching import IllegalEventError, Stage
 
 
@@ -59,6 +55,7 @@ def _requested(state: WorkspaceState, event: SwitchRequested, recorded: Recorded
         verdict=Verdict.FAILED if recovering else Verdict.NONE,
         error=event.reason if recovering else "",
         rolling_back=recovering,
+        failed=_known_to_fail(state, event) if recovering else frozenset(),
     )
     return replaced(
         state,
@@ -74,6 +71,13 @@ def _requested(state: WorkspaceState, event: SwitchRequested, recorded: Recorded
         recovered=recovering,
         bare_spent=False,
     )
+
+
+def _known_to_fail(state: WorkspaceState, event: SwitchRequested) -> frozenset[tuple[str, str]]:
+    """What a recovery recovers from."""
+    trouble = state.trouble
+    content = trouble.content if trouble is not None and trouble.environment == event.target else ""
+    return frozenset({(event.target, content)})
 
 
 def _refused(state: WorkspaceState, event: SwitchRefused, recorded: Recorded) -> WorkspaceState:
@@ -138,25 +142,33 @@ def _open_switch(state: WorkspaceState, recorded: Recorded) -> Job:
 def _failed(state: WorkspaceState, event: SwitchFailed, recorded: Recorded) -> WorkspaceState:
     job = _open_switch(state, recorded)
     verdict = job.verdict or Verdict.FAILED
-    return replaced(state, job=replaced(job, verdict=verdict, error=job.error or event.error))
+    failed = _with_failed(job, job.environment, event.reason)
+    return replaced(state, job=replaced(job, verdict=verdict, error=job.error or event.error, failed=failed))
+
+
+def _with_failed(job: Job, environment: str, reason: str) -> frozenset[tuple[str, str]]:
+    """A restore that failed says nothing about the content that it did not bring about."""
+    return job.failed if reason == "restore" else job.failed | {(environment, job.content)}
 
 
 def _rolling_back(state: WorkspaceState, event: SwitchRollingBack, recorded: Recorded) -> WorkspaceState:
     job = _open_switch(state, recorded)
-    return replaced(state, job=replaced(job, rolling_back=True, error=event.error, spawn=None))
+    return replaced(state, job=replaced(job, rolling_back=True, error=event.error, spawn=None, content=""))
 
 
 def _tried(state: WorkspaceState, event: RollbackTried, recorded: Recorded) -> WorkspaceState:
     job = _open_switch(state, recorded)
-    candidate = Candidate(event.environment, event.generation)
-    return replaced(state, job=replaced(job, rolling=candidate, spawn=None, restarts=0, lost_spawns=0))
+    candidate = Candidate(event.environment, event.generation, event.restores)
+    job = replaced(job, rolling=candidate, spawn=None, content="", restored=False, restarts=0, lost_spawns=0)
+    return replaced(state, job=job)
 
 
 def _try_failed(state: WorkspaceState, event: RollbackTryFailed, recorded: Recorded) -> WorkspaceState:
     job = _open_switch(state, recorded)
     tried = job.tried if job.rolling is None else (*job.tried, job.rolling)
     dirty = state.dirty | {event.environment} if event.reason == "sync" else state.dirty
-    return replaced(state, dirty=dirty, job=replaced(job, rolling=None, tried=tried, spawn=None))
+    failed = _with_failed(job, event.environment, event.reason)
+    return replaced(state, dirty=dirty, job=replaced(job, rolling=None, tried=tried, spawn=None, failed=failed))
 
 
 def _end(
@@ -217,36 +229,6 @@ def _cleared(state: WorkspaceState, _event: StatusCleared, _: Recorded) -> Works
     return replaced(hide_success(state), posted=None)
 
 
-def _generation_recorded(state: WorkspaceState, event: GenerationRecorded, recorded: Recorded) -> WorkspaceState:
-    made = Generation(
-        generation=recorded.seq,
-        environment=event.environment,
-        fingerprint=event.fingerprint,
-        evidence=event.evidence,
-        recorded=recorded.at,
-        arguments=event.arguments,
-    )
-    return replaced(state, generations=(*state.generations, made)[-KEPT:])
-
-
-def _mark(state: WorkspaceState, generation: int, *, proven: bool = False, disproved: str = "") -> WorkspaceState:
-    if find(state.generations, generation) is None:
-        return state
-    marked = tuple(
-        attrs.evolve(g, proven=proven, disproved=disproved) if g.generation == generation else g
-        for g in state.generations
-    )
-    return replaced(state, generations=marked)
-
-
-def _proven(state: WorkspaceState, event: GenerationProven, _: Recorded) -> WorkspaceState:
-    return replaced(_mark(state, event.generation, proven=True), probation=None)
-
-
-def _disproved(state: WorkspaceState, event: GenerationDisproved, _: Recorded) -> WorkspaceState:
-    return replaced(_mark(state, event.generation, disproved=event.why), probation=None)
-
-
 HANDLERS: Final[dict[Any, Any]] = {
     SwitchRequested: _requested,
     SwitchRefused: _refused,
@@ -264,7 +246,4 @@ HANDLERS: Final[dict[Any, Any]] = {
     RollbackTryFailed: _try_failed,
     StatusSet: _status_set,
     StatusCleared: _cleared,
-    GenerationRecorded: _generation_recorded,
-    GenerationProven: _proven,
-    GenerationDisproved: _disproved,
 }

@@ -9,12 +9,12 @@ from enum import StrEnum
 import attrs
 
 from journal.clock import Stamp
-from journal.events import ExitCause, Ladder, Origin, Role, StartupCaptured
+from journal.events import ExitCause, Ladder, Role, StartupCaptured
 from journal.identity import Identity
-from projections.generations import Candidate, Generation, Probation
+from projections.generations import Generation, Probation
+from projections.jobs import Job
 from projections.locking import Claim, Lock
 from projections.posted import PostedStatus
-from projections.switching import PUBLIC_STAGE, Stage
 
 SWITCHES_KEPT = 20
 """Switches that the state remembers the outcome of."""
@@ -34,31 +34,13 @@ class Goal(StrEnum):
     STOP = "stop"
 
 
-class JobKind(StrEnum):
-    """The first four are plain starts, the others switches: they hold the lock."""
-
-    START = "start"
-    RESTART = "restart"
-    RETRY = "retry"
-    BARE = "bare"
-    SWITCH = "switch"
-    ROLLBACK = "rollback"
-    RECOVER = "recover"
-
-
-class Verdict(StrEnum):
-    """Why a switch will not reach its target."""
-
-    NONE = ""
-    FAILED = "failed"
-    ABORTED = "aborted"
-
-
 class WorkKind(StrEnum):
     """What a worker does."""
 
     PREFLIGHT = "preflight"
     SYNC = "sync"
+    CAPTURE = "capture"
+    RESTORE = "restore"
 
 
 class OutcomeState(StrEnum):
@@ -105,7 +87,7 @@ class Process:
 
 @attrs.frozen(slots=False)
 class Worker:
-    """A preflight or a sync under way."""
+    """A preflight, a sync, a capture or a restore under way. `generation`: whose content is kept or brought back."""
 
     worker: int
     kind: WorkKind
@@ -115,61 +97,7 @@ class Worker:
     identity: Identity | None = None
     cancelled: Stamp | None = None
     cancelled_why: str = ""
-
-
-@attrs.frozen(slots=False)
-class Job:
-    """The one thing being attempted.
-
-    `served` is what answered when a switch was asked for; `rolling` the candidate being tried, `tried` those given up.
-    `restarts` counts exits with 42 before it was healthy, `lost_spawns` starts of which nothing was found.
-    `progress` only grows.
-    """
-
-    job: int
-    kind: JobKind
-    environment: str
-    source: str
-    stage: Stage
-    stage_at: Stamp
-    requested: Stamp
-    delay_ns: int = 0
-    attempt: int = 0
-    spawn: int | None = None
-    served: Candidate | None = None
     generation: int | None = None
-    requester: Identity | None = None
-    origin: Origin = Origin.SUPERVISOR
-    verdict: Verdict = Verdict.NONE
-    error: str = ""
-    rolling_back: bool = False
-    rolling: Candidate | None = None
-    tried: tuple[Candidate, ...] = ()
-    restarts: int = 0
-    lost_spawns: int = 0
-    progress: int = 0
-
-    @property
-    def is_switch(self) -> bool:
-        """Whether it holds the lock."""
-        return self.kind in {JobKind.SWITCH, JobKind.ROLLBACK, JobKind.RECOVER}
-
-    @property
-    def public_state(self) -> str:
-        """What the outside calls its stage."""
-        if self.rolling_back:
-            return "rolling_back"
-        return "recovering" if self.kind in {JobKind.RETRY, JobKind.BARE} else PUBLIC_STAGE[self.stage]
-
-    @property
-    def is_given_up(self) -> bool:
-        """Whether its target has a verdict and no candidate of a rollback is being tried in its place."""
-        return bool(self.verdict) and self.rolling is None
-
-    @property
-    def wanted(self) -> str:
-        """The environment that is being brought up at this moment."""
-        return self.rolling.environment if self.rolling is not None else self.environment
 
 
 @attrs.frozen
@@ -202,12 +130,16 @@ class LastExit:
 
 @attrs.frozen
 class Trouble:
-    """The newest crash or failed start, until something is healthy or asked for. `reason`: "crash", or as in `start.failed`."""
+    """The newest crash or failed start, until something is healthy or asked for. `reason`: "crash", or as in `start.failed`.
+
+    `content` is what it was started with, "" where it was not.
+    """
 
     why: str
     environment: str
     reason: str
     at: Stamp
+    content: str = ""
 
 
 @attrs.frozen

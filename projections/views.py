@@ -9,9 +9,10 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from journal.clock import S, Stamp
+from projections.jobs import Job, JobKind
 from projections.locking import Claim
 from projections.posted import PostedStatus
-from projections.state import REQUEST_FILE, Job, JobKind, Outcome, OutcomeState, WorkspaceState
+from projections.state import REQUEST_FILE, Outcome, OutcomeState, WorkspaceState
 from projections.switching import PROGRESS
 
 REQUEST: Final = REQUEST_FILE

@@ -8,8 +8,9 @@ from journal.events.registry import Event, event
 
 
 class Evidence(StrEnum):
-    """Why a generation is there: our own probes found it healthy, it asked for a switch itself, or (`saved`) it was about to
-    be overwritten by a restore. Nothing speaks for a saved one but that somebody may want it back.
+    """Why a generation is there: our own probes found it healthy, or it asked for a switch itself.
+
+    `saved`: it was about to be overwritten by a restore. Nothing speaks for it but that somebody may want it back.
     """
 
     PROBED = "probed"

@@ -23,12 +23,14 @@ from journal.events import (
 from orchestrator.actions import Act, Decision, Probe, Spawn, StartPreflight, StartSync
 from orchestrator.deciding import working
 from orchestrator.deciding.failing import failure
+from orchestrator.deciding.restoring import bring_back
 from orchestrator.deciding.rolling import choosing, giving_up, no_way_back
 from orchestrator.deciding.situation import Situation, soonest
 from orchestrator.deciding.stopping import stop, stop_all
 from orchestrator.world import EnvironmentFacts
 from projections.generations import latest_of, same_content
-from projections.state import Job, Process
+from projections.jobs import Job
+from projections.state import Process
 from projections.switching import Stage
 
 PAGE_ANSWER_NS: Final = 2 * S
@@ -111,6 +113,9 @@ def _syncing(situation: Situation, job: Job) -> Decision:
     in_the_way = _same_environment(situation, job)
     if in_the_way is not None:
         return stop(situation, in_the_way, f"environment {environment} is synced")
+    bringing_back = bring_back(situation, job, facts)
+    if bringing_back is not None:
+        return bringing_back
     settled = state.settled.get(environment)
     if settled and settled == facts.fingerprint and environment not in state.dirty:
         return situation.act(SyncSkipped(environment=environment, fingerprint=settled))
@@ -187,7 +192,7 @@ def _start(situation: Situation, job: Job, facts: EnvironmentFacts) -> Act:
     intended = ProcessIntended(
         role=Role.MAIN,
         environment=job.wanted,
-        generation=None if job.rolling is None else job.rolling.generation,
+        generation=job.generation if job.rolling is None else job.rolling.generation,
         fingerprint=facts.fingerprint or "",
         host=endpoint.host,
         port=endpoint.port,

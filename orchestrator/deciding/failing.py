@@ -4,7 +4,8 @@ from journal.clock import S, Stamp, elapsed_ns
 from journal.events import Event, GenerationDisproved, ProcessExited, RollbackTryFailed, StartFailed, SwitchFailed
 from projections.evolve_processes import describe_exit
 from projections.generations import find
-from projections.state import Job, Process, WorkspaceState
+from projections.jobs import Job
+from projections.state import Process, WorkspaceState
 
 
 def failure(state: WorkspaceState, job: Job, reason: str, error: str, spawn: int | None = None) -> tuple[Event, ...]:

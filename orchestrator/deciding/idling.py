@@ -21,13 +21,17 @@ from journal.events import (
 )
 from orchestrator.actions import Act, Decision, End
 from orchestrator.deciding.advice import restart_advice
+from orchestrator.deciding.capturing import capture
 from orchestrator.deciding.situation import Situation, soonest
 from orchestrator.deciding.stopping import cleared, stop, stop_all
-from projections.generations import Probation, rollback_candidates
+from projections.generations import Probation
+from projections.rollback import ways_back
 from projections.state import STARTS_KEPT, LastExit, Process
 
 FIRST_RETRY_NS = 500 * MS
 """Wait before the first retry after a crash; doubled for each further one up to `crash_retry_delay_s`."""
+_STARTED_IN_VAIN = frozenset({"exited", "timeout", "restarting"})
+"""Reasons of a failed start for which the content can be to blame."""
 
 
 def idle(situation: Situation) -> Decision:
@@ -46,13 +50,19 @@ def _runs(situation: Situation, main: Process) -> Decision:
     if main.stopping is not None or main.confirmed is None:
         return stop(situation, main, "it is not what serves")
     return (
-        _probation(situation)
+        _act(capture(situation))
+        or _probation(situation)
         or _calm(situation, main)
         or soonest(
+            capture(situation),
             None if state.probation is None else situation.wait(state.probation.since, _probation_ns(situation)),
             situation.wait(main.confirmed, _calm_ns(situation)) if state.crashes or state.starts else None,
         )
     )
+
+
+def _act(decision: Decision | None) -> Act | None:
+    return decision if isinstance(decision, Act) else None
 
 
 def _probation_ns(situation: Situation) -> int:
@@ -144,6 +154,10 @@ def _after_trouble(situation: Situation) -> Decision:
         recovery = _recover(situation, GenerationDisproved(generation=probation.generation, why=_why(situation)))
         if recovery is not None:
             return recovery
+    if _has_other_content(situation):
+        recovery = _recover(situation)
+        if recovery is not None:
+            return recovery
     if state.crashes > situation.config.crash_retry_max or situation.starts_are_spent:
         return _give_up(situation, _why(situation))
     return _plan(
@@ -153,6 +167,15 @@ def _after_trouble(situation: Situation) -> Decision:
         delay_ns=retry_delay_ns(state.crashes, situation.config.crash_retry_delay_s, state.seq),
         attempt=state.crashes,
     )
+
+
+def _has_other_content(situation: Situation) -> bool:
+    """Whether a start failed with other content than this environment was last healthy with: starting it again is no use."""
+    state, trouble = situation.state, situation.state.trouble
+    if trouble is None or trouble.reason not in _STARTED_IN_VAIN:
+        return False
+    best = ways_back(state)[:1]
+    return any(way.restores and way.environment == trouble.environment for way in best)
 
 
 def _broke_probation(situation: Situation, probation: Probation, crashed: LastExit) -> bool:
@@ -181,8 +204,7 @@ def retry_delay_ns(crashes: int, most_s: float, salt: int) -> int:
 def _recover(situation: Situation, *before: GenerationDisproved) -> Decision | None:
     """The one automatic way back, as a switch of its own; None when it is spent or leads nowhere."""
     state = situation.state
-    spent = frozenset({state.environment})
-    if state.recovered or not rollback_candidates(state.generations, served=None, source="", spent=spent):
+    if state.recovered or not ways_back(state):
         return None
     switch = state.seq + 1 + len(before)
     requested = SwitchRequested(

@@ -14,11 +14,9 @@ from orchestrator.actions import Decision
 from orchestrator.deciding.advice import recovery_command, restart_advice
 from orchestrator.deciding.situation import Situation
 from orchestrator.deciding.stopping import stop, stop_all
-from projections.generations import Candidate, rollback_candidates
-from projections.state import Job, Process
-
-TRIES_MAX = 3
-"""Candidates that one rollback tries."""
+from projections.jobs import Job
+from projections.rollback import remaining
+from projections.state import Process
 
 
 def giving_up(situation: Situation, job: Job) -> Decision:
@@ -54,20 +52,17 @@ def choosing(situation: Situation, job: Job) -> Decision:
         return waiting
     if state.worker is not None:
         return situation.look_again()
-    candidates = remaining(situation, job)
+    candidates = remaining(state, job)
     if not candidates:
         return _critical(situation, job)
     best = candidates[0]
-    tried = RollbackTried(environment=best.environment, generation=best.generation, attempt=len(job.tried) + 1)
+    tried = RollbackTried(
+        environment=best.environment,
+        generation=best.generation,
+        attempt=len(job.tried) + 1,
+        restores=best.restores,
+    )
     return situation.act(tried)
-
-
-def remaining(situation: Situation, job: Job) -> tuple[Candidate, ...]:
-    """Candidates not yet tried, best first; none once TRIES_MAX have been."""
-    if len(job.tried) >= TRIES_MAX:
-        return ()
-    spent = frozenset({job.environment, *(candidate.environment for candidate in job.tried)})
-    return rollback_candidates(situation.state.generations, served=job.served, source=job.source, spent=spent)
 
 
 def no_way_back(situation: Situation, job: Job, error: str) -> Decision:

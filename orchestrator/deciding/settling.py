@@ -26,7 +26,8 @@ from orchestrator.deciding.admission import admit
 from orchestrator.deciding.failing import exit_error, failure
 from orchestrator.deciding.situation import Situation
 from orchestrator.world import AskKind, ChildFacts, InboxItem, Presence, SwitchAsk
-from projections.state import Goal, Job, OutcomeState, Process
+from projections.jobs import Job
+from projections.state import Goal, OutcomeState, Process
 
 EXIT_RESTART = 42
 """How ComfyUI says that it wants to be started again."""

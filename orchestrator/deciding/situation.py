@@ -12,7 +12,8 @@ from orchestrator.config import Config
 from orchestrator.endpoint import Endpoint, endpoint_of, full_arguments
 from orchestrator.world import ChildFacts, EnvironmentFacts, World
 from projections.evolve import evolve
-from projections.state import STARTS_KEPT, JobKind, Process, WorkspaceState
+from projections.jobs import JobKind
+from projections.state import STARTS_KEPT, Process, WorkspaceState
 
 LOOK_NS: Final = 50 * MS
 """When to look again for something that tells nobody that it has changed."""

@@ -1,17 +1,31 @@
-"""Preflights and syncs: started with an id, watched, cancelled when nobody wants them, done again when lost with us."""
+"""Workers (preflight, sync, capture, restore): started with an id, watched, cancelled when unwanted, done again when lost."""
 
 from journal.clock import S, elapsed_ns, seconds
-from journal.events import Event, SwitchPreflighted, SyncFinished, WorkerCancelled, WorkerLost, WorkerSpawned
+from journal.events import (
+    CaptureFinished,
+    Event,
+    RestoreFinished,
+    SwitchPreflighted,
+    SyncFinished,
+    WorkerCancelled,
+    WorkerLost,
+    WorkerSpawned,
+)
 from orchestrator.actions import Decision, KillWorker, Took
 from orchestrator.deciding.failing import failure
 from orchestrator.deciding.situation import Situation
 from orchestrator.world import WorkFacts
 from projections.generations import same_content
-from projections.state import Goal, Job, Worker, WorkKind
+from projections.jobs import Job
+from projections.state import Goal, Worker, WorkKind
 from projections.switching import Stage
 
 KILL_AGAIN_NS = 2 * S
 """How long a killed worker may take to be gone before it is killed again."""
+CONTENT_TIMEOUT_NS = 60 * S
+"""How long a capture or a restore may take: a few commands of git, some 0.2 s."""
+RESTORE_GRACE_NS = 1 * S
+"""How long the end of supervision waits for a restore: what it leaves half done, the next start has to do again."""
 TIMED_OUT = "timed out"
 """Why a worker was cancelled whose end is a failure of its own, and not nobody's."""
 
@@ -49,7 +63,7 @@ def _alive(situation: Situation, at_work: Worker, facts: WorkFacts) -> Decision 
 
 def _unwanted(situation: Situation, at_work: Worker) -> str:
     state = situation.state
-    if state.goal is Goal.STOP:
+    if state.goal is Goal.STOP and not _is_about_to_end(situation, at_work):
         return "supervision ends"
     if at_work.owner != situation.world.me:
         return "the orchestrator that had started it is gone"
@@ -58,7 +72,13 @@ def _unwanted(situation: Situation, at_work: Worker) -> str:
     return TIMED_OUT if situation.over(at_work.started, _timeout_ns(situation, at_work.kind)) else ""
 
 
+def _is_about_to_end(situation: Situation, at_work: Worker) -> bool:
+    return at_work.kind is WorkKind.RESTORE and not situation.over(at_work.started, RESTORE_GRACE_NS)
+
+
 def _is_wanted(job: Job | None, at_work: Worker) -> bool:
+    if at_work.kind in {WorkKind.CAPTURE, WorkKind.RESTORE}:
+        return True  # it is soon over, and half of it is worse than none or all
     if job is None or job.is_given_up:
         return False
     if at_work.kind is WorkKind.PREFLIGHT:
@@ -68,11 +88,17 @@ def _is_wanted(job: Job | None, at_work: Worker) -> bool:
 
 def _timeout_ns(situation: Situation, kind: WorkKind) -> int:
     config = situation.config
+    if kind in {WorkKind.CAPTURE, WorkKind.RESTORE}:
+        return CONTENT_TIMEOUT_NS
     return seconds(config.preflight_timeout_s if kind is WorkKind.PREFLIGHT else config.sync_timeout_s)
 
 
 def _result(situation: Situation, at_work: Worker, facts: WorkFacts) -> tuple[Event, ...]:
     state, job = situation.state, situation.state.job
+    if at_work.kind is WorkKind.CAPTURE:
+        return (_captured(situation, at_work, facts),)
+    if at_work.kind is WorkKind.RESTORE:
+        return _restored(situation, at_work, facts)
     if job is None or not _is_wanted(job, at_work):
         return (WorkerLost(worker=at_work.worker),)
     if at_work.kind is WorkKind.PREFLIGHT:
@@ -90,6 +116,37 @@ def _result(situation: Situation, at_work: Worker, facts: WorkFacts) -> tuple[Ev
     if facts.ok or finished.tolerated:
         return (finished,)
     return (finished, *failure(state, job, "sync", f"syncing {at_work.environment} failed: {facts.problem}"))
+
+
+def _captured(situation: Situation, at_work: Worker, facts: WorkFacts) -> CaptureFinished:
+    return CaptureFinished(
+        worker=at_work.worker,
+        generation=at_work.generation or 0,
+        ok=facts.ok,
+        commit=facts.commit,
+        files=facts.files,
+        inventory=facts.inventory,
+        duration_ns=elapsed_ns(at_work.started, situation.now),
+        error=facts.problem,
+    )
+
+
+def _restored(situation: Situation, at_work: Worker, facts: WorkFacts) -> tuple[Event, ...]:
+    finished = RestoreFinished(
+        worker=at_work.worker,
+        environment=at_work.environment,
+        generation=at_work.generation or 0,
+        ok=facts.ok,
+        written=facts.written,
+        removed=facts.removed,
+        duration_ns=elapsed_ns(at_work.started, situation.now),
+        error=facts.problem,
+    )
+    job = situation.state.job
+    if facts.ok or job is None or job.is_given_up:
+        return (finished,)
+    error = f"bringing back generation {at_work.generation} of {at_work.environment} failed: {facts.problem}"
+    return (finished, *failure(situation.state, job, "restore", error))
 
 
 def _is_tolerated(situation: Situation, job: Job, environment: str) -> bool:

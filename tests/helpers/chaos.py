@@ -47,6 +47,8 @@ class Chaos:
             (1, self.take_the_port),
             (2, self.vanish),
             (2, self.edit),
+            (5, self.update_and_restart),
+            (4, self.ask_rollback),
             (1, self.start_by_hand),
         )
         weights = [weight for weight, _ in happenings]
@@ -55,9 +57,20 @@ class Chaos:
 
     def ask_switch(self) -> None:
         """By command; sometimes to something that is not there."""
-        known = [generation.generation for generation in self.world.state.generations]
-        generation = self.random.choice(known) if known and self.random.random() < 0.2 else None
-        self.world.ask_switch(self.random.choice((*NAMES, "nowhere")), generation=generation)
+        self.world.ask_switch(self.random.choice((*NAMES, "nowhere")))
+
+    def ask_rollback(self) -> None:
+        """By command, to any generation that is remembered."""
+        known = self.world.state.generations
+        if known:
+            chosen = self.random.choice(known)
+            self.world.ask_switch(chosen.environment, generation=chosen.generation)
+
+    def update_and_restart(self) -> None:
+        """What people do most: change what serves, and start it again."""
+        serving = self.world.state.serving
+        self.edit(serving or None)
+        self.world.ask_restart()
 
     def write_request(self) -> None:
         """As a panel; sometimes with a ComfyUI that then leaves with 43."""
@@ -123,9 +136,15 @@ class Chaos:
         environment = self.world[self.random.choice(NAMES)]
         environment.problem = "" if environment.problem else "its folder is gone"
 
-    def edit(self) -> None:
-        """Somebody changes an environment's content."""
-        self.world[self.random.choice(NAMES)].fingerprint = f"edit {self.random.random()}"
+    def edit(self, name: str | None = None) -> None:
+        """Somebody changes an environment's content, or what is installed; some edits are bad."""
+        environment = self.world[name or self.random.choice(NAMES)]
+        if self.random.random() < 0.3:
+            environment.fingerprint = f"{environment.content}-{self.random.random()}"
+            return
+        environment.content = f"edit {self.random.random()}"
+        if self.random.random() < 0.4:
+            environment.poisoned.add(environment.content)
 
     def start_by_hand(self) -> None:
         """Somebody starts a ComfyUI without us, where the port is free."""
@@ -175,6 +194,8 @@ def random_world(chance: random.Random) -> SimulatedWorld:
             scripts=[random_script(chance) for _ in range(6)],
             preflights=[random_work(chance) for _ in range(4)],
             syncs=[random_work(chance) for _ in range(6)],
+            captures=[random_work(chance) for _ in range(4)],
+            restores=[random_work(chance) for _ in range(4)],
         )
         for name in NAMES
     ]

@@ -10,6 +10,8 @@ import attrs
 from journal.clock import S, Stamp, seconds
 from journal.codec import Actor, Draft, Recorded
 from journal.events import (
+    CaptureFinished,
+    CaptureStarted,
     Event,
     Evidence,
     ExitCause,
@@ -56,7 +58,8 @@ from orchestrator.config import Config
 from orchestrator.decide import decide, plan
 from orchestrator.world import ChildFacts, EnvironmentFacts, PortFacts, Presence, WorkFacts, World
 from projections.evolve import evolve
-from projections.state import JobKind, WorkspaceState
+from projections.jobs import JobKind
+from projections.state import WorkspaceState
 from projections.switching import Stage
 
 ME = Identity(100, 1, "boot-1")
@@ -114,6 +117,20 @@ def intended(environment: str = "a", **changes: Any) -> ProcessIntended:
         "working_directory": "/workspace",
     }
     return ProcessIntended(**fields | changes)
+
+
+def captured(worker: int, generation: int, *, ok: bool = True, error: str = "") -> CaptureFinished:
+    """The end of a capture."""
+    return CaptureFinished(
+        worker=worker,
+        generation=generation,
+        ok=ok,
+        commit=f"commit of {generation}" if ok else "",
+        files=(),
+        inventory=(),
+        duration_ns=1,
+        error=error,
+    )
 
 
 def probed(spawn: int, successes: int) -> HealthProbed:
@@ -262,6 +279,12 @@ class History:
             )
         )
         self.add(HealthConfirmed(spawn=spawn, generation=generation))
+        return self.kept(generation, environment)
+
+    def kept(self, generation: int, environment: str) -> "History":
+        """The content of a generation is kept, as it is soon after it was healthy."""
+        worker = self.add(CaptureStarted(generation=generation, environment=environment))
+        self.add(captured(worker, generation))
         return self
 
     def completed(self) -> "History":

@@ -6,6 +6,7 @@ import attrs
 
 from journal.codec import Recorded
 from journal.events import (
+    CaptureStarted,
     Event,
     FileIngested,
     FileRejected,
@@ -25,6 +26,7 @@ from journal.events import (
     ProcessStopAsked,
     ProcessSwept,
     RestartRequested,
+    RestoreStarted,
     RollbackTried,
     StartPlanned,
     SwitchAborted,
@@ -42,20 +44,24 @@ from orchestrator.actions import (
     Probe,
     Signal,
     Spawn,
+    StartCapture,
     StartPreflight,
+    StartRestore,
     StartSync,
     Sweep,
     TakeFile,
     TakeForeignLock,
 )
-from orchestrator.deciding.rolling import TRIES_MAX
 from orchestrator.deciding.situation import BREAKER_WINDOW_NS
 from projections.evolve_supervision import inbox_key
+from projections.generations import Candidate
+from projections.rollback import TRIES_MAX
 from projections.state import Goal, WorkspaceState
 from projections.switching import Stage
 from projections.views import status_document
 from tests.helpers.simulated_comfyui import SimulatedProcess
 from tests.helpers.simulated_machine import SimulatedMachine
+from tests.helpers.simulated_orchestrator import HALF
 
 TERMINAL = (SwitchCompleted, SwitchRolledBack, SwitchCriticallyFailed, SwitchAborted)
 STARTS_MAX = 8
@@ -115,14 +121,19 @@ class Invariants:
                 found = self.machine.started.get(event.spawn)
                 must(found is None or not found.survivors, "spawn {} is gone, but not its survivors", event.spawn)
                 must(found is None or not found.is_alive(self.machine.now_ns), "spawn {} is alive", event.spawn)
+            case ProcessIntended() | StartPlanned() | SwitchRequested() | RestartRequested():
+                self._count_starts(state, recorded)
+            case _:
+                self._is_allowed(state, event)
+
+    def _is_allowed(self, state: WorkspaceState, event: Event) -> None:
+        match event:
             case ProcessStopAsked():
                 self._stop_is_due(state, event)
             case RollbackTried():
                 self._candidate_is_believed(state, event)
-            case ProcessIntended() | StartPlanned() | SwitchRequested() | RestartRequested():
-                self._count_starts(state, recorded)
-            case _:
-                pass
+            case RestoreStarted():
+                self._present_is_saved(state, event)
 
     def after_transaction(self, before: WorkspaceState, drafts: Sequence[Event], after: WorkspaceState) -> None:
         """Look at the state between two transactions."""
@@ -204,9 +215,24 @@ class Invariants:
         known = event.generation in {generation.generation for generation in state.generations}
         served_before = served is not None and served.environment == event.environment
         must(known or served_before, "{} was never seen healthy", event)
-        tried = [] if state.job is None else [candidate.environment for candidate in state.job.tried]
-        must(event.environment not in tried, "{} was tried before: {}", event, tried)
+        tried = () if state.job is None else state.job.tried
+        candidate = Candidate(event.environment, event.generation, event.restores)
+        must(candidate not in tried, "{} was tried before: {}", event, tried)
+        as_it_is = {known.environment for known in tried if not known.restores}
+        must(event.restores or event.environment not in as_it_is, "{} was tried before: {}", event, tried)
         must(len(tried) < TRIES_MAX, "{} is one too many: {}", event, tried)
+
+    def _present_is_saved(self, state: WorkspaceState, event: RestoreStarted) -> None:
+        """Nothing is overwritten that is not kept somewhere, and nothing that nobody asked to be and that has not failed."""
+        environment = self.machine.environments[event.environment]
+        saved = environment.refs.get(event.saved)
+        here = environment.content
+        must(here == saved or here.startswith(HALF), "{} overwrites {!r}, but {!r} is saved", event, here, saved)
+        must(event.generation in environment.refs, "{} has nothing to bring back", event)
+        job = state.job
+        failed = {name for name, _ in job.failed} if job is not None else set()
+        asked = job is not None and (job.generation == event.generation or event.environment in job.saved)
+        must(asked or event.environment in failed, "{}, though nobody asked for that", event)
 
     def _count_starts(self, state: WorkspaceState, recorded: Recorded) -> None:
         event, at_ns = recorded.event, recorded.at.monotonic_ns
@@ -224,7 +250,7 @@ class Invariants:
         if isinstance(effect, Spawn):
             must(not self._started_alive(), "{} while {} lives", effect, self._started_alive())
             must(not self.machine.port_holder(), "{} while the port is taken", effect)
-        if isinstance(effect, StartSync):
+        if isinstance(effect, StartSync | StartRestore):
             at_home = [one for _, one in self._started_alive() if one.environment == effect.environment]
             must(not at_home, "{} under the feet of {}", effect, at_home)
         last = drafts[-1] if drafts else None
@@ -239,6 +265,10 @@ class Invariants:
                 return isinstance(self._event(effect.worker), PreflightStarted)
             case StartSync():
                 return isinstance(self._event(effect.worker), SyncStarted)
+            case StartCapture():
+                return isinstance(self._event(effect.worker), CaptureStarted)
+            case StartRestore():
+                return isinstance(self._event(effect.worker), RestoreStarted)
             case TakeFile():
                 return effect.key in self.taken
             case Probe():

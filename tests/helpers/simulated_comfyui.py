@@ -1,7 +1,7 @@
 """What a simulated ComfyUI, worker or environment does: scripts as data, and the processes that follow them."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import TypeVar
 
@@ -9,6 +9,7 @@ import attrs
 
 from journal.clock import MS, S, seconds
 from journal.identity import Identity
+from projections.generations import content_of
 
 NEVER_NS = 1 << 61
 _T = TypeVar("_T")
@@ -63,7 +64,7 @@ def leaves_with(code: int, after_s: float = 5.0) -> Script:
 
 @attrs.frozen
 class Work:
-    """What a preflight or a sync comes to. `dies_in_s`: from being killed to being gone."""
+    """What a worker comes to. `dies_in_s`: from being killed to being gone."""
 
     ok: bool = True
     problem: str = ""
@@ -73,7 +74,11 @@ class Work:
 
 @attrs.define
 class SimulatedEnvironment:
-    """One environment on the simulated disk. Of each list the last one is used again and again."""
+    """One environment on the simulated disk. Of each list the last one is used again and again.
+
+    `fingerprint` is its content, and after a dash what is installed. `refs` holds contents by generation. With one that
+    is `poisoned` it dies at its start, whatever its script says.
+    """
 
     name: str
     scripts: list[Script] = attrs.Factory(lambda: [HEALTHY])
@@ -81,10 +86,32 @@ class SimulatedEnvironment:
     syncs: list[Work] = attrs.Factory(lambda: [Work(takes_s=1.0)])
     fingerprint: str = attrs.field(default=attrs.Factory(lambda self: f"content of {self.name}", takes_self=True))
     problem: str = ""
+    captures: list[Work] = attrs.Factory(lambda: [Work(takes_s=0.2)])
+    restores: list[Work] = attrs.Factory(lambda: [Work(takes_s=0.2)])
+    refs: dict[int, str] = attrs.Factory(dict)
+    poisoned: set[str] = attrs.Factory(set)
+
+    @property
+    def content(self) -> str:
+        """What a restore would overwrite."""
+        return content_of(self.fingerprint)
+
+    @content.setter
+    def content(self, content: str) -> None:
+        self.fingerprint = "-".join((content, *self.fingerprint.split("-")[1:]))
 
     def next_script(self) -> Script:
         """What the next start does."""
-        return _next(self.scripts)
+        script = _next(self.scripts)
+        return DIES_AT_START if self.content in self.poisoned else script
+
+    def next_capture(self) -> Work:
+        """What the next capture comes to."""
+        return _next(self.captures)
+
+    def next_restore(self) -> Work:
+        """What the next restore comes to."""
+        return _next(self.restores)
 
     def next_preflight(self) -> Work:
         """What the next preflight comes to."""
@@ -165,15 +192,26 @@ class SimulatedProcess:
             self.ends_ns, self.code, self.signal = when_ns, code, signal
 
 
+def nothing() -> None:
+    """Leaves the disk as it is."""
+
+
 @attrs.define(eq=False)
 class SimulatedWorker:
-    """A preflight or sync that was really started."""
+    """A worker that was really started. `finish` is what it does to the disk at its end, unless it was killed before."""
 
     worker: int
     identity: Identity
     work: Work
     parent: Identity
     ends_ns: int
+    finish: Callable[[], None] = nothing
+    planned_ns: int = attrs.field(default=attrs.Factory(lambda self: self.ends_ns, takes_self=True))
+
+    def end(self) -> None:
+        """Its time has come."""
+        if self.ends_ns == self.planned_ns and self.work.ok:
+            self.finish()
 
     def is_alive(self, now_ns: int) -> bool:
         """Whether it has not ended yet."""

@@ -14,7 +14,9 @@ from orchestrator.actions import (
     Probe,
     Signal,
     Spawn,
+    StartCapture,
     StartPreflight,
+    StartRestore,
     StartSync,
     Sweep,
     TakeFile,
@@ -34,10 +36,12 @@ from orchestrator.world import (
 )
 from projections.locking import ForeignLock
 from projections.state import Process, WorkspaceState
-from tests.helpers.simulated_comfyui import SimulatedEnvironment, SimulatedWorker, Work
+from tests.helpers.simulated_comfyui import SimulatedEnvironment, SimulatedWorker, Work, nothing
 from tests.helpers.simulated_machine import SimulatedMachine
 
 PORT = 8188
+HALF = "half"
+"""Begins the content of an environment in which a restore is under way, or was interrupted."""
 SWEPT_AFTER_S = 0.12
 """How long killed survivors take to be gone; nobody is told."""
 
@@ -114,7 +118,8 @@ class SimulatedOrchestrator:
             return WorkFacts(alive=True, identity=found.identity)
         if found.parent != self.me:
             return WorkFacts(alive=False)
-        return WorkFacts(alive=False, ended=True, ok=found.work.ok, problem=found.work.problem)
+        ok, problem = found.work.ok, found.work.problem
+        return WorkFacts(alive=False, ended=True, ok=ok, problem=problem, commit=f"commit by {worker}")
 
     def _port(self) -> PortFacts:
         holder = self.machine.port_holder()
@@ -158,7 +163,7 @@ class SimulatedOrchestrator:
                 self._sweep(effect, state)
             case Probe():
                 self._probe(effect, state)
-            case StartPreflight() | StartSync() | KillWorker():
+            case StartPreflight() | StartSync() | StartCapture() | StartRestore() | KillWorker():
                 self._work_on(effect)
             case TakeFile():
                 self.machine.remove(effect.name, effect.key)
@@ -173,14 +178,44 @@ class SimulatedOrchestrator:
             swept_ns = self.machine.now_ns + seconds(SWEPT_AFTER_S)
             self.machine.schedule(swept_ns, found.leave_none, wakes=False)
 
-    def _work_on(self, effect: StartPreflight | StartSync | KillWorker) -> None:
+    def _work_on(self, effect: StartPreflight | StartSync | StartCapture | StartRestore | KillWorker) -> None:
         match effect:
             case StartPreflight():
                 self._start_work(effect.worker, self._planned(effect.environment, SimulatedEnvironment.next_preflight))
             case StartSync():
                 self._start_work(effect.worker, self._planned(effect.environment, SimulatedEnvironment.next_sync))
+            case StartCapture():
+                self._capture(effect)
+            case StartRestore():
+                self._restore(effect)
             case KillWorker():
                 self._kill(effect.worker)
+
+    def _capture(self, effect: StartCapture) -> None:
+        """What it finds at its beginning, if that is still there at its end."""
+        machine, environment = self.machine, self.machine.environments[effect.environment]
+        found = environment.content
+
+        def finish() -> None:
+            if environment.content == found:
+                environment.refs[effect.generation] = found
+            else:
+                machine.workers[effect.worker].work = Work(ok=False, problem="its files were changed meanwhile")
+            for number in set(environment.refs) - set(effect.kept):
+                del environment.refs[number]
+
+        self._start_work(effect.worker, self._planned(effect.environment, SimulatedEnvironment.next_capture), finish)
+
+    def _restore(self, effect: StartRestore) -> None:
+        """Half of it at its beginning, all of it at its end."""
+        environment, wanted = self.machine.environments[effect.environment], effect.generation
+
+        def finish() -> None:
+            environment.content = environment.refs[wanted]
+
+        if not environment.problem:
+            environment.content = f"{HALF} {environment.content}"
+        self._start_work(effect.worker, self._planned(effect.environment, SimulatedEnvironment.next_restore), finish)
 
     def _planned(self, name: str, of: Callable[[SimulatedEnvironment], Work]) -> Work:
         problem = self.machine.problem_of(name)
@@ -212,11 +247,16 @@ class SimulatedOrchestrator:
     def _answered(self, facts: ProbeFacts) -> None:
         self.probe, self.probing = facts, False
 
-    def _start_work(self, worker: int, work: Work) -> None:
+    def _start_work(self, worker: int, work: Work, finish: Callable[[], None] = nothing) -> None:
         machine = self.machine
         ends_ns = machine.now_ns + seconds(work.takes_s)
-        machine.workers[worker] = SimulatedWorker(worker, machine.new_identity(), work, self.me, ends_ns)
-        machine.schedule(ends_ns)
+        made = SimulatedWorker(worker, machine.new_identity(), work, self.me, ends_ns, finish)
+        machine.workers[worker] = made
+        if work.takes_s:
+            machine.schedule(ends_ns, made.end)
+        else:
+            made.end()
+            machine.schedule(ends_ns)
 
     def _kill(self, worker: int) -> None:
         found = self.machine.workers.get(worker)

@@ -25,7 +25,8 @@ from journal.events import (
 )
 from journal.identity import Identity
 from projections.evolve_processes import describe_exit
-from projections.state import JobKind, WorkKind
+from projections.jobs import JobKind
+from projections.state import WorkKind
 from projections.switching import IllegalEventError, Stage
 from tests.helpers.histories import (
     ME,

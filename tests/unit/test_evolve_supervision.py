@@ -22,7 +22,8 @@ from journal.events import (
     SwitchCriticallyFailed,
 )
 from projections.evolve_supervision import inbox_key
-from projections.state import INBOX_KEYS_KEPT, REQUEST_FILE, STARTS_KEPT, Control, Goal, JobKind, OutcomeState, Verdict
+from projections.jobs import JobKind, Verdict
+from projections.state import INBOX_KEYS_KEPT, REQUEST_FILE, STARTS_KEPT, Control, Goal, OutcomeState
 from projections.switching import IllegalEventError, Stage
 from tests.helpers.histories import (
     ME,

@@ -27,8 +27,9 @@ from journal.events import (
     SwitchRolledBack,
 )
 from projections.generations import KEPT, Candidate
+from projections.jobs import JobKind, Verdict
 from projections.locking import Lock
-from projections.state import SWITCHES_KEPT, JobKind, OutcomeState, Verdict
+from projections.state import SWITCHES_KEPT, OutcomeState
 from projections.switching import IllegalEventError, Stage
 from tests.helpers.histories import (
     PERSON,

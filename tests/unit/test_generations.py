@@ -7,6 +7,7 @@ from journal.events import Evidence
 from projections.generations import (
     Candidate,
     Generation,
+    Spent,
     find,
     latest_of,
     rollback_candidates,
@@ -34,7 +35,8 @@ OLD_A, B, NEW_A = generation(1, "a", "old"), generation(2, "b"), generation(3, "
 
 
 def candidates(*generations, served=None, source="", spent=()):
-    found = rollback_candidates(generations, served=served, source=source, spent=frozenset(spent))
+    failed = frozenset((environment, "") for environment in spent)
+    found = rollback_candidates(generations, served=served, source=source, spent=Spent(failed))
     return [(candidate.environment, candidate.generation) for candidate in found]
 
 

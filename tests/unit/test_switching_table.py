@@ -2,7 +2,7 @@
 
 import pytest
 
-from projections.state import JobKind
+from projections.jobs import JobKind
 from projections.switching import (
     PROGRESS,
     PUBLIC_STAGE,

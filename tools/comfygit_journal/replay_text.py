@@ -8,12 +8,14 @@ from comfygit_journal.lines import iso
 from comfygit_journal.replaying import Difference
 from journal.clock import Stamp
 from journal.identity import Identity
-from projections.generations import Candidate, find, rollback_candidates
+from projections.generations import Candidate, find
+from projections.replacing import replaced
+from projections.rollback import TRIES_MAX, remaining, ways_back
 from projections.state import Process, WorkspaceState
 from projections.views import views
 
 AGREE: Final = "all views agree"
-_TRIES: Final = 3
+_NAMED: Final = 3
 _CONTENT_LENGTH: Final = 400
 
 
@@ -27,7 +29,7 @@ def state_lines(state: WorkspaceState) -> Iterator[str]:
     yield f"lock          {_lock(state)}"
     if state.parked is not None:
         yield f"parked        since {_at(state.parked.at)}: {escaped(state.parked.why)}; {escaped(state.parked.advice)}"
-    names = ", ".join(f"{g.generation} of {escaped(g.environment)}" for g in state.generations[-_TRIES:])
+    names = ", ".join(f"{g.generation} of {escaped(g.environment)}" for g in state.generations[-_NAMED:])
     yield f"generations   {len(state.generations)}{f', the newest: {names}' if names else ''}"
 
 
@@ -94,12 +96,10 @@ def summary(differences: Sequence[Difference]) -> str:
 def candidates(state: WorkspaceState) -> tuple[Candidate, ...]:
     """Where a rollback would go now, best first: away from the target of the open switch, else from what is served."""
     job = state.job
-    if job is not None and job.is_switch:
-        spent = frozenset({job.environment, *(candidate.environment for candidate in job.tried)})
-        served, source = job.served, job.source
-    else:
-        spent, served, source = frozenset({state.environment}), None, ""
-    return rollback_candidates(state.generations, served=served, source=source, spent=spent)[:_TRIES]
+    if job is None or not job.is_switch:
+        return ways_back(state)[:TRIES_MAX]
+    given_up = job if job.verdict else replaced(job, failed=job.failed | {(job.environment, job.content)})
+    return remaining(state, given_up)
 
 
 def candidate_lines(state: WorkspaceState, found: Sequence[Candidate]) -> Iterator[str]:
@@ -113,7 +113,8 @@ def _seen(state: WorkspaceState, candidate: Candidate) -> str:
     if known is None:
         return ", which served before"
     proven = "proven" if known.proven else "not yet proven"
-    return f", generation {known.generation}, healthy at {_at(known.recorded)} ({known.evidence.value}), {proven}"
+    restores = ", its content brought back" if candidate.restores else ""
+    return f", generation {known.generation}{restores}, healthy at {_at(known.recorded)} ({known.evidence.value}), {proven}"
 
 
 def state_document(state: WorkspaceState) -> dict[str, Any]:

@@ -16,8 +16,8 @@ from journal.events import (
 from orchestrator.config import Config
 from orchestrator.deciding.admission import admit
 from orchestrator.world import SwitchAsk
+from projections.jobs import JobKind
 from projections.locking import ForeignLock
-from projections.state import JobKind
 from projections.switching import Stage
 from tests.helpers.histories import PERSON, History, draft_events, in_stage, stamp
 

@@ -31,7 +31,7 @@ from journal.events import (
 from orchestrator.actions import Act, Probe, Signal, Spawn, StartPreflight, StartSync
 from orchestrator.config import Config
 from orchestrator.world import EnvironmentFacts, PortFacts, ProbeFacts
-from projections.state import JobKind
+from projections.jobs import JobKind
 from projections.switching import Stage
 from tests.helpers.histories import (
     History,

@@ -31,7 +31,8 @@ from orchestrator.config import Config
 from orchestrator.deciding.idling import retry_delay_ns
 from orchestrator.deciding.situation import Situation
 from orchestrator.world import AskKind, InboxItem
-from projections.state import STARTS_KEPT, JobKind
+from projections.jobs import JobKind
+from projections.state import STARTS_KEPT
 from projections.switching import Stage
 from tests.helpers.histories import (
     History,

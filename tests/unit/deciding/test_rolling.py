@@ -20,10 +20,10 @@ from journal.events import (
     SwitchRollingBack,
     SyncStarted,
 )
-from orchestrator.deciding.rolling import TRIES_MAX
 from orchestrator.world import WorkFacts
 from projections.generations import Candidate, Generation
-from projections.state import JobKind
+from projections.jobs import JobKind
+from projections.rollback import TRIES_MAX
 from projections.switching import Stage
 from tests.helpers.histories import (
     History,

@@ -34,8 +34,8 @@ from orchestrator.actions import Act, Sweep, TakeFile, TakeForeignLock, Took
 from orchestrator.deciding.settling import RESTARTS_MAX
 from orchestrator.world import AskKind, ChildFacts, EnvironmentFacts, InboxItem, Presence, ProbeFacts
 from projections.evolve_supervision import inbox_key
+from projections.jobs import JobKind
 from projections.locking import ForeignLock
-from projections.state import JobKind
 from projections.switching import Stage
 from tests.helpers.histories import (
     SUCCESSOR,

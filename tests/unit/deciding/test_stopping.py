@@ -22,7 +22,7 @@ from orchestrator.deciding.situation import Situation
 from orchestrator.deciding.stopping import stop
 from orchestrator.ladders import due_rung, next_rung_in_ns, rungs
 from orchestrator.world import WorkFacts
-from projections.state import JobKind
+from projections.jobs import JobKind
 from projections.switching import Stage
 from tests.helpers.histories import (
     History,

@@ -21,7 +21,7 @@ from journal.identity import Identity
 from orchestrator.actions import KillWorker, Took
 from orchestrator.config import Config
 from orchestrator.world import WorkFacts
-from projections.state import JobKind
+from projections.jobs import JobKind
 from projections.switching import Stage
 from tests.helpers.histories import (
     History,
