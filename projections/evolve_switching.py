@@ -159,8 +159,8 @@ def _rolling_back(state: WorkspaceState, event: SwitchRollingBack, recorded: Rec
 def _tried(state: WorkspaceState, event: RollbackTried, recorded: Recorded) -> WorkspaceState:
     job = _open_switch(state, recorded)
     candidate = Candidate(event.environment, event.generation, event.restores)
-    job = replaced(job, rolling=candidate, spawn=None, content="", restored=False, restarts=0, lost_spawns=0)
-    return replaced(state, job=job)
+    job = replaced(job, rolling=candidate, spawn=None, content="", restarts=0, lost_spawns=0)
+    return replaced(state, job=replaced(job, restoring=False, restored=False))
 
 
 def _try_failed(state: WorkspaceState, event: RollbackTryFailed, recorded: Recorded) -> WorkspaceState:

@@ -11,17 +11,18 @@ from projections.state import Process, WorkspaceState
 def failure(state: WorkspaceState, job: Job, reason: str, error: str, spawn: int | None = None) -> tuple[Event, ...]:
     """The events that give up what `job` is attempting now.
 
-    A plain start is over; a switch gets its verdict; a candidate of a rollback is spent, and what it was believed for with it.
-    `reason` is one word: preflight, environment, sync, port, spawn, exited, restarting or timeout.
+    A plain start is over; a switch gets its verdict; a candidate of a rollback is spent, and what it was believed for with it,
+    if that is what was started.
+    `reason` is one word: preflight, environment, restore, sync, port, spawn, exited, restarting or timeout.
     """
     if not job.is_switch:
         return (StartFailed(environment=job.environment, reason=reason, error=error),)
     if job.rolling is None:
         return (SwitchFailed(reason=reason, error=error, spawn=spawn),)
     failed: tuple[Event, ...] = (RollbackTryFailed(environment=job.rolling.environment, reason=reason, error=error),)
-    generation = job.rolling.generation
-    if generation is not None and spawn is not None and find(state.generations, generation) is not None:
-        failed = (*failed, GenerationDisproved(generation=generation, why=error))
+    believed = find(state.generations, job.rolling.generation)
+    if believed is not None and spawn is not None and job.content == believed.content:
+        failed = (*failed, GenerationDisproved(generation=believed.generation, why=error))
     return failed
 
 
