@@ -10,6 +10,7 @@ from typing import Final
 
 import click
 
+from orchestrator import cli_generations
 from orchestrator.errors import OrchestratorError
 from orchestrator.options import Group, environment_option, json_option, workspace_option
 
@@ -142,24 +143,7 @@ def abort(workspace: Path | None, *, as_json: bool) -> None:
     sys.exit(commands.abort(workspace, as_json=as_json))
 
 
-@cli.command()
-@workspace_option
-@json_option
-@click.option("--to", "generation", type=int, metavar="GENERATION", help="Default: the one before what serves.")
-@click.option("--dry-run", is_flag=True, help="Only say where it would go.")
-@click.option("--timeout", "timeout_s", type=float, metavar="S", help="Give up waiting after S seconds.")
-def rollback(
-    workspace: Path | None, generation: int | None, *, dry_run: bool, timeout_s: float | None, as_json: bool
-) -> None:
-    """Go back to an environment that was healthy.
-
-    \b
-    Example:
-      comfygit-orchestrator rollback --dry-run
-    """
-    from orchestrator import commands
-
-    sys.exit(commands.rollback(workspace, generation, dry_run=dry_run, timeout_s=timeout_s, as_json=as_json))
+cli.add_command(cli_generations.rollback)
 
 
 @cli.command()
@@ -178,19 +162,7 @@ def status(workspace: Path | None, *, watch: bool, as_json: bool) -> None:
     sys.exit(commands.status(workspace, watch=watch, as_json=as_json))
 
 
-@cli.command()
-@workspace_option
-@json_option
-def generations(workspace: Path | None, *, as_json: bool) -> None:
-    """List what was healthy, newest first: where a rollback can go.
-
-    \b
-    Example:
-      comfygit-orchestrator generations
-    """
-    from orchestrator import commands
-
-    sys.exit(commands.generations(workspace, as_json=as_json))
+cli.add_command(cli_generations.generations)
 
 
 @cli.command("install-panel")

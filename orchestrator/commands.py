@@ -31,8 +31,6 @@ from orchestrator.launching import spawn_orchestrator
 from orchestrator.ledger import Ledger
 from orchestrator.waiting import ProgressLine
 from orchestrator.workspace import Workspace, WorkspaceError, open_workspace
-from projections.generations import Candidate, find
-from projections.rollback import ways_back
 from projections.state import Outcome, OutcomeState, WorkspaceState
 
 DEAD_AFTER_S = 5.0
@@ -45,7 +43,8 @@ def _ledger(workspace: Path | None) -> Ledger:
     return open_ledger(open_workspace(workspace), "cli")
 
 
-def _print(text: str, facts: Any, *, as_json: bool) -> None:
+def print_result(text: str, facts: Any, *, as_json: bool) -> None:
+    """To stdout: `facts` as JSON, or `text`."""
     click.echo(json.dumps(facts, indent=2, ensure_ascii=False) if as_json else text)
 
 
@@ -55,12 +54,12 @@ def spawn(workspace: Path | None, environment: str, arguments: tuple[str, ...] |
         alive = living_orchestrator(ledger.state)
         if alive is not None:
             text = f"already running: orchestrator pid {alive.pid}, {showing.control_url(ledger.state) or 'no control server'}"
-            _print(text, {"started": False, "pid": alive.pid}, as_json=as_json)
+            print_result(text, {"started": False, "pid": alive.pid}, as_json=as_json)
             return 0
         _refuse_unknown(ledger.workspace, environment)
         started = spawn_orchestrator(ledger, environment, arguments)
         log = ledger.workspace.metadata / "orchestrator.log"
-        _print(
+        print_result(
             f"orchestrator started, pid {started.pid}; its log: {log}",
             {"started": True, "pid": started.pid},
             as_json=as_json,
@@ -84,12 +83,13 @@ def _see_to_it(ledger: Ledger) -> None:
 def switch(workspace: Path | None, target: str, *, wait: bool, timeout_s: float | None, as_json: bool) -> int:
     """Ask for a switch to `target`; with `wait`, stay until it has ended."""
     with _ledger(workspace) as ledger:
-        return _ask_and_follow(ledger, target, None, wait=wait, timeout_s=timeout_s, as_json=as_json)
+        return ask_and_follow(ledger, target, None, wait=wait, timeout_s=timeout_s, as_json=as_json)
 
 
-def _ask_and_follow(
+def ask_and_follow(
     ledger: Ledger, target: str, generation: int | None, *, wait: bool, timeout_s: float | None, as_json: bool
 ) -> int:
+    """Ask for a switch to `target`, with `generation` for the way back to that, and stay until it has ended if `wait`."""
     asked = clock.read()
     answer = ask_switch(ledger, command_ask(ledger.workspace, target, generation))
     if answer.refused is not None:
@@ -99,14 +99,14 @@ def _ask_and_follow(
         if already or refused.why is RefusalReason.SWITCH_OPEN:
             _see_to_it(ledger)  # an open switch that nobody works on is in everybody's way
         if already or as_json:
-            _print(refused.message, facts, as_json=as_json)
+            print_result(refused.message, facts, as_json=as_json)
         else:
             click.echo(f"error: not switching: {showing.plain(refused.message)}", err=True)
         return 0 if already else 1
     _see_to_it(ledger)
     if not wait:
         text = f"switch {answer.switch} to {target} requested; watch it with: comfygit-orchestrator status --watch"
-        _print(text, {"switch": answer.switch, "outcome": None}, as_json=as_json)
+        print_result(text, {"switch": answer.switch, "outcome": None}, as_json=as_json)
         return 0
     return _follow(ledger, answer.switch or 0, asked, timeout_s, as_json=as_json)
 
@@ -133,7 +133,7 @@ def _follow(ledger: Ledger, switch: int, asked: Stamp, timeout_s: float | None, 
         "error": ended.error or None,
         "recovery_command": ended.recovery_command or None,
     }
-    _print(showing.outcome_text(ended, elapsed_ns(asked, ended.at)), facts, as_json=as_json)
+    print_result(showing.outcome_text(ended, elapsed_ns(asked, ended.at)), facts, as_json=as_json)
     return 0 if ended.state is OutcomeState.COMPLETE else 1
 
 
@@ -153,7 +153,7 @@ def restart(workspace: Path | None, *, as_json: bool) -> int:
         seq = ask_restart(ledger)
         _see_to_it(ledger)
         text = f"restart of {ledger.state.environment or 'the environment'} requested"
-        _print(text, {"requested": seq}, as_json=as_json)
+        print_result(text, {"requested": seq}, as_json=as_json)
     return 0
 
 
@@ -162,11 +162,13 @@ def stop(workspace: Path | None, *, as_json: bool) -> int:
     with _ledger(workspace) as ledger:
         alive, asked = living_orchestrator(ledger.state), clock.read()
         if alive is None or ask_shutdown(ledger) is None:
-            _print("no orchestrator is running", {"stopped": False}, as_json=as_json)
+            print_result("no orchestrator is running", {"stopped": False}, as_json=as_json)
             return 0
         for state in watch(ledger, asked, STOP_WITHIN_S):
             if state.orchestrator is None or living_orchestrator(state) is None:
-                _print(f"stopped: orchestrator pid {alive.pid}", {"stopped": True, "pid": alive.pid}, as_json=as_json)
+                print_result(
+                    f"stopped: orchestrator pid {alive.pid}", {"stopped": True, "pid": alive.pid}, as_json=as_json
+                )
                 return 0
         click.echo(f"error: orchestrator pid {alive.pid} has not ended after {STOP_WITHIN_S:g} s", err=True)
         click.echo(f"hint: look at {ledger.workspace.metadata / 'orchestrator.log'}", err=True)
@@ -178,38 +180,12 @@ def abort(workspace: Path | None, *, as_json: bool) -> int:
     with _ledger(workspace) as ledger:
         job = ledger.state.job
         if job is None or not job.is_switch:
-            _print("no switch is under way", {"aborted": None}, as_json=as_json)
+            print_result("no switch is under way", {"aborted": None}, as_json=as_json)
             return 0
         ask_abort(ledger)
         _see_to_it(ledger)
-        _print(f"abort of switch {job.job} to {job.environment} requested", {"aborted": job.job}, as_json=as_json)
+        print_result(f"abort of switch {job.job} to {job.environment} requested", {"aborted": job.job}, as_json=as_json)
     return 0
-
-
-def rollback(
-    workspace: Path | None, generation: int | None, *, dry_run: bool, timeout_s: float | None, as_json: bool
-) -> int:
-    """Go back to `generation`, or to the best one that is not what serves."""
-    with _ledger(workspace) as ledger:
-        candidate = _rollback_target(ledger.state, generation)
-        if candidate is None:
-            click.echo("error: there is no healthy generation to go back to", err=True)
-            click.echo("hint: list them with: comfygit-orchestrator generations", err=True)
-            return 1
-        if dry_run:
-            facts = {"environment": candidate.environment, "generation": candidate.generation}
-            _print(f"would go back to {showing.candidate_text(candidate)}", facts, as_json=as_json)
-            return 0
-        return _ask_and_follow(
-            ledger, candidate.environment, candidate.generation, wait=True, timeout_s=timeout_s, as_json=as_json
-        )
-
-
-def _rollback_target(state: WorkspaceState, generation: int | None) -> Candidate | None:
-    if generation is None:
-        return next(iter(ways_back(state)), None)
-    found = find(state.generations, generation)
-    return None if found is None else Candidate(found.environment, found.generation)
 
 
 def status(workspace: Path | None, *, watch: bool, as_json: bool) -> int:
@@ -220,7 +196,7 @@ def status(workspace: Path | None, *, watch: bool, as_json: bool) -> int:
     state = read_state(opened.journal_path)
     alive, now = living_orchestrator(state) is not None, clock.read()
     facts = showing.status_facts(state, alive=alive, now=now)
-    _print(showing.status_text(state, alive=alive, now=now), facts, as_json=as_json)
+    print_result(showing.status_text(state, alive=alive, now=now), facts, as_json=as_json)
     return 0
 
 
@@ -234,12 +210,4 @@ def _watch_status(workspace: Workspace, *, as_json: bool) -> int:
         if text != shown:
             shown = text
             click.echo(("\x1b[H\x1b[2J" if sys.stdout.isatty() and not as_json else "") + text)
-    return 0
-
-
-def generations(workspace: Path | None, *, as_json: bool) -> int:
-    """List the generations, newest first."""
-    state = read_state(open_workspace(workspace).journal_path)
-    text = showing.generations_text(state.generations, clock.read())
-    _print(text, showing.generation_facts(state.generations), as_json=as_json)
     return 0

@@ -10,10 +10,11 @@ from typing import Self
 from journal.clock import Stamp
 from journal.codec import Actor, Draft, Recorded
 from journal.errors import JournalConflict
-from journal.events import FileDrifted
+from journal.events import CaptureFinished, FileDrifted
 from journal.store import Journal
 from orchestrator.workspace import Workspace
 from projections.evolve import evolve
+from projections.generations import Generation, find
 from projections.publisher import Drift, Publisher
 from projections.state import WorkspaceState
 
@@ -73,6 +74,11 @@ class Ledger:
                 self._journal_drift(drifted)
         return drifted
 
+    def captured(self, generation: int) -> CaptureFinished | None:
+        """The event that tells how a generation's content is kept; None when it is not. Raises JournalDamaged."""
+        found = find(self.state.generations, generation)
+        return None if found is None else captured_in(self.journal, found)
+
     def discard(self, name: str) -> None:
         """Take a foreign file away from a view's name. Raises OSError."""
         self._publisher.discard(name)
@@ -112,6 +118,15 @@ class Ledger:
         for recorded in events:
             self.state = evolve(self.state, recorded)
             self.listener(recorded)
+
+
+def captured_in(journal: Journal, generation: Generation) -> CaptureFinished | None:
+    """The event of `journal` that tells how the content of `generation` is kept; None when it is not."""
+    if generation.kept is None:
+        return None
+    seq = generation.kept.captured
+    event = next(recorded.event for recorded in journal.read(seq - 1, until=seq))
+    return event if isinstance(event, CaptureFinished) else None
 
 
 def _nobody(_recorded: Recorded) -> None:

@@ -16,7 +16,9 @@ from orchestrator.actions import (
     Probe,
     Signal,
     Spawn,
+    StartCapture,
     StartPreflight,
+    StartRestore,
     StartSync,
     Sweep,
     TakeFile,
@@ -67,6 +69,10 @@ class Performer:
             Probe: self._probe,
             StartPreflight: lambda effect: self._workers.start_preflight(effect.worker, effect.environment),
             StartSync: lambda effect: self._workers.start_sync(effect.worker, effect.environment),
+            StartCapture: lambda effect: self._workers.start_capture(
+                effect.worker, effect.environment, effect.generation, effect.kept
+            ),
+            StartRestore: self._start_restore,
             KillWorker: self._kill_worker,
             TakeFile: self._take_file,
             TakeForeignLock: self._take_foreign_lock,
@@ -132,6 +138,9 @@ class Performer:
         holders = port_holders(effect.port)
         named = [f"pid {h.identity.pid} ({h.command})" for h in holders if h.identity is not None]
         return mask(", ".join(named)) or "a process that we may not look at"
+
+    def _start_restore(self, effect: StartRestore) -> None:
+        self._workers.start_restore(effect.worker, effect.environment, self._ledger.captured(effect.generation))
 
     def _kill_worker(self, _effect: KillWorker) -> None:
         if self._ledger.state.worker is not None:

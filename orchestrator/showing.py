@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from journal.clock import S, Stamp, age_ns, iso
-from projections.generations import Candidate, Generation
 from projections.state import Outcome, Process, WorkspaceState
 from projections.views import status_document
 
@@ -116,40 +115,6 @@ def ago(since: Stamp, now: Stamp) -> str:
     return f"{duration(age_ns(since, now))} ago"
 
 
-def generation_facts(generations: Sequence[Generation]) -> list[dict[str, Any]]:
-    """What `generations --json` prints, newest first."""
-    return [
-        {
-            "generation": g.generation,
-            "environment": g.environment,
-            "fingerprint": g.fingerprint,
-            "evidence": g.evidence.value,
-            "recorded": iso(g.recorded.wall_ns),
-            "proven": g.proven,
-            "disproved": g.disproved or None,
-            "arguments": list(g.arguments),
-        }
-        for g in reversed(generations)
-    ]
-
-
-def generations_text(generations: Sequence[Generation], now: Stamp) -> str:
-    """What `generations` prints: a line each, newest first."""
-    if not generations:
-        return "no environment has been seen healthy yet"
-    rows = [
-        (
-            str(g.generation),
-            g.environment,
-            ago(g.recorded, now),
-            g.evidence.value,
-            f"failed since: {plain(g.disproved)}" if g.disproved else "proven" if g.proven else "not yet proven",
-        )
-        for g in reversed(generations)
-    ]
-    return table(("generation", "environment", "recorded", "evidence", "standing"), rows)
-
-
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Columns padded to their widest cell, without borders: for people and for `awk`."""
     widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head) - 1)]
@@ -157,11 +122,6 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[-1]]).rstrip()
         for row in (head, *rows)
     )
-
-
-def candidate_text(candidate: Candidate) -> str:
-    """Where a rollback would go."""
-    return f"environment {candidate.environment}, generation {candidate.generation}"
 
 
 def outcome_text(outcome: Outcome, took_ns: int) -> str:

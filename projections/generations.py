@@ -107,6 +107,11 @@ def find(generations: Sequence[Generation], generation: int | None) -> Generatio
     return next((known for known in generations if known.generation == generation), None)
 
 
+def named(generations: Sequence[Generation], name: str) -> Generation | None:
+    """The pinned generation that people call so."""
+    return next((known for known in generations if name and known.name == name), None)
+
+
 def newest_first(generations: Sequence[Generation]) -> list[Generation]:
     """By when they were last healthy."""
     return sorted(generations, key=lambda g: g.age_key, reverse=True)

@@ -21,6 +21,7 @@ from journal.events import (
 from projections.story_cause import cause_of
 from projections.story_model import Asker, Cause, Ending, Story
 from projections.story_processes import serving_of, signals_of, silence_of, starts_of
+from projections.story_restores import restores_of
 from projections.story_stages import stages_of, tries_of
 from projections.story_telling import ENDS, Telling, between_ns
 
@@ -109,6 +110,7 @@ def _told(telling: Telling) -> Story:
         stages=stages_of(telling),
         starts=starts_of(telling),
         tries=tries_of(telling),
+        restores=restores_of(telling),
         signals=signals_of(telling),
         silence=silence_of(telling),
         serving=serving,

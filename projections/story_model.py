@@ -99,6 +99,24 @@ class Try:
 
 
 @attrs.frozen
+class Restored:
+    """The content of `generation` was written over what is now generation `saved`: going back to that one undoes it.
+
+    `ref` is where the manifest repository has it, "" where the journal has. Not `ok` and without an `error`: not over.
+    """
+
+    environment: str
+    generation: int
+    saved: int
+    seq: int
+    ok: bool
+    written: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    error: str = ""
+    ref: str = ""
+
+
+@attrs.frozen
 class SentSignal:
     """A signal of ours. `why` is why the process was asked to stop."""
 
@@ -148,6 +166,7 @@ class Story:
     stages: tuple[Span, ...] = ()
     starts: tuple[Start, ...] = ()
     tries: tuple[Try, ...] = ()
+    restores: tuple[Restored, ...] = ()
     signals: tuple[SentSignal, ...] = ()
     silence: Silence | None = None
     serving: str = ""

@@ -1,4 +1,4 @@
-"""Preflights and syncs as child processes: started, watched and killed like any other child, by the worker's number.
+"""Preflights, syncs, captures and restores as child processes: started, watched and killed by the worker's number.
 
 A worker's output goes to a file of its own beside ComfyUI's logs, so that it outlives us and can be shown the morning after.
 """
@@ -11,9 +11,17 @@ from typing import Any
 
 import attrs
 
+from journal.events import CaptureFinished
 from journal.identity import Identity, is_alive
 from journal.masking import mask
 from orchestrator.environments.backends import backend_for
+from orchestrator.environments.content_work import (
+    capture_command,
+    capture_here,
+    restore_command,
+    restore_here,
+    result_of,
+)
 from orchestrator.environments.preflight import preflight_command, preflight_problems, preflight_warnings
 from orchestrator.errors import OrchestratorError
 from orchestrator.logs.tail import tail
@@ -74,6 +82,27 @@ class Workers:
         log = self.log_path(worker, environment, WorkKind.SYNC)
         self._start(worker, plan.command, plan.working_directory, plan.environ, log)
 
+    def start_capture(self, worker: int, environment: str, generation: int, kept: tuple[int, ...]) -> None:
+        """Keep the environment's content for `generation`; of older ones only those of `kept` stay."""
+        paths = self._workspace.environment(environment)
+        command = capture_command(paths, generation, self._journal_id, kept)
+        if command is None:
+            self._done[worker] = _Done(capture_here(paths))
+        else:
+            self._start(worker, command, paths.root, {}, self.log_path(worker, environment, WorkKind.CAPTURE))
+
+    def start_restore(self, worker: int, environment: str, captured: CaptureFinished | None) -> None:
+        """Write back what was kept, as `captured` tells."""
+        if captured is None:
+            self._finish(worker, ok=False, problem="the journal does not tell any more how it was kept")
+            return
+        paths = self._workspace.environment(environment)
+        command = restore_command(paths, captured)
+        if command is None:
+            self._done[worker] = _Done(restore_here(paths, captured))
+        else:
+            self._start(worker, command, paths.root, {}, self.log_path(worker, environment, WorkKind.RESTORE))
+
     def facts(self, worker: Worker) -> WorkFacts:
         """How the worker stands. One that an earlier orchestrator had started is never done, only alive or not."""
         done = self._done.get(worker.worker)
@@ -86,6 +115,8 @@ class Workers:
         if ended is None:
             return WorkFacts(alive=True, identity=identity)
         log = self.log_path(worker.worker, worker.environment, worker.kind)
+        if worker.kind in {WorkKind.CAPTURE, WorkKind.RESTORE}:
+            return result_of(log, _ended(ended.code, ended.signal))
         facts = _preflight_result if worker.kind is WorkKind.PREFLIGHT else _sync_result
         return facts(tail(log, 40), ended.code, ended.signal)
 

@@ -12,12 +12,13 @@ from comfygit_journal.escaping import cut, escaped
 from comfygit_journal.lines import iso
 from comfygit_journal.present import Present
 from journal.clock import Stamp
-from projections.story_model import Cause, Ending, Span, Start, Story
+from projections.story_model import Cause, Ending, Restored, Span, Start, Story
 
 _WIDTH: Final = 100
 _LABEL_WIDTH: Final = 12
 _TAIL_LINES: Final = 6
 _SIGNALS: Final = 6
+_FILES: Final = 6
 
 _ENDED: Final = {
     Ending.COMPLETE: "complete",
@@ -34,6 +35,7 @@ def story_text(story: Story, present: Present, workspace: str) -> str:
         ("went wrong", [escaped(story.error)] if story.error else []),
         ("evidence", [] if story.cause is None else _evidence(story.cause)),
         ("done", list(_done(story))),
+        ("content", list(map(_restored, story.restores))),
         ("probes", ["; ".join(map(_probes, story.starts))] if story.starts else []),
         ("signals", _signals(story)),
         ("outage", _outage(story)),
@@ -106,6 +108,19 @@ def _done(story: Story) -> Iterator[str]:
         yield f"the orchestrator died on the way (event {story.takeovers[0]}); its successor went on"
 
 
+def _restored(restored: Restored) -> str:
+    """What was brought back over what, and that nothing is lost."""
+    files = [*restored.written, *(f"{name} (removed)" for name in restored.removed)]
+    named = ", ".join(map(escaped, files[:_FILES])) + (
+        f" and {len(files) - _FILES} more" if len(files) > _FILES else ""
+    )
+    done = f"brought back: {named or 'nothing differed'}" if restored.ok else "not brought back"
+    error = f" ({escaped(restored.error)})" if restored.error else ""
+    where = f", {restored.ref} in its .cec" if restored.ref else ""
+    what = f"generation {restored.generation} of {escaped(restored.environment)}"
+    return f"{what} {done}{error}; what was there is generation {restored.saved}{where}"
+
+
 def _stage(span: Span) -> str:
     towards = f" to {escaped(span.environment)}" if span.name == "rolling_back" and span.environment else ""
     lasted = "(lasts)" if span.duration_ns is None else duration(span.duration_ns)
@@ -156,6 +171,7 @@ def next_steps(story: Story, present: Present, workspace: str) -> Iterator[str]:
         yield story.recovery_command
     elif present.orchestrator_pid is None:
         yield f"comfygit-orchestrator spawn {where}"
+    yield from _undo(story, where)
     if story.cause is not None and story.cause.log:
         yield f"less {shlex.quote(f'{workspace}/.metadata/{story.cause.log}')}"
     match story.ending, None if story.cause is None else story.cause.reason:
@@ -175,6 +191,15 @@ def next_steps(story: Story, present: Present, workspace: str) -> Iterator[str]:
             yield f"comfygit-journal log {where} --switch {story.switch}"
     if story.ending in {Ending.ROLLED_BACK, Ending.ABORTED} and story.kind == "switch":
         yield again
+
+
+def _undo(story: Story, where: str) -> Iterator[str]:
+    """How to have back what a restore has overwritten; of two in one environment the first had met what was there."""
+    seen: set[str] = set()
+    for restored in story.restores:
+        if restored.ok and restored.environment not in seen and story.ending is not Ending.OPEN:
+            yield f"comfygit-orchestrator rollback {where} --to {restored.saved}   # undoes what was brought back"
+        seen.add(restored.environment)
 
 
 def story_document(story: Story, present: Present) -> dict[str, Any]:

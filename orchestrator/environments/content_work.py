@@ -1,0 +1,100 @@
+"""Capturing and restoring as work for a worker: with a manifest repository by a process of its own, else at once.
+
+The process is `content_program`; its last line of output is the answer. Without a repository the content is a few small
+files, read and written here.
+"""
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from journal.events import CaptureFinished
+from journal.masking import mask
+from orchestrator.environments.content import write_back
+from orchestrator.environments.inventory import inventory
+from orchestrator.environments.kept_content import entries_of, has_repository, saved_files
+from orchestrator.errors import OrchestratorError
+from orchestrator.workspace import EnvironmentPaths
+from orchestrator.world import WorkFacts
+
+_PROGRAM = ("-I", "-m", "orchestrator.environments.content_program")
+_ANSWER_BYTES = 4 * 1024 * 1024
+_ERROR_CHARS = 600
+
+
+def capture_command(
+    paths: EnvironmentPaths, generation: int, journal_id: str, kept: Sequence[int]
+) -> tuple[str, ...] | None:
+    """The command that keeps the content in the manifest repository; None where there is none: `capture_here`."""
+    if not has_repository(paths):
+        return None
+    numbers = ",".join(map(str, kept))
+    options = ("--generation", str(generation), "--journal", journal_id, "--keep", numbers)
+    return (sys.executable, *_PROGRAM, "capture", str(paths.root), *options)
+
+
+def restore_command(paths: EnvironmentPaths, captured: CaptureFinished) -> tuple[str, ...] | None:
+    """The command that writes the content back; None where it is in the journal: `restore_here`."""
+    if not captured.commit:
+        return None
+    return (sys.executable, *_PROGRAM, "restore", str(paths.root), "--commit", captured.commit)
+
+
+def capture_here(paths: EnvironmentPaths) -> WorkFacts:
+    """Read what the journal is to keep."""
+    try:
+        return _ended(ok=True, files=saved_files(paths), inventory=inventory(paths))
+    except (OrchestratorError, OSError) as error:
+        return _ended(ok=False, problem=_said(error))
+
+
+def restore_here(paths: EnvironmentPaths, captured: CaptureFinished) -> WorkFacts:
+    """Write back what the journal has kept."""
+    try:
+        done = write_back(paths, entries_of(captured.files))
+    except (OrchestratorError, OSError) as error:
+        return _ended(ok=False, problem=_said(error))
+    return _ended(ok=True, written=done.written, removed=done.removed)
+
+
+def result_of(log: Path, ended: str) -> WorkFacts:
+    """What the process came to, by its log; `ended` says in words how it ended."""
+    answer = _last_answer(log)
+    if answer is None:
+        return _ended(ok=False, problem=f"it gave no answer: {ended}")
+    return _ended(
+        ok=answer.get("ok") is True,
+        problem=_plain(answer.get("error", "")),
+        commit=_plain(answer.get("commit", "")),
+        inventory=_texts(answer.get("inventory")),
+        written=_texts(answer.get("written")),
+        removed=_texts(answer.get("removed")),
+    )
+
+
+def _last_answer(log: Path) -> dict[str, Any] | None:
+    try:
+        lines = log.read_bytes()[-_ANSWER_BYTES:].splitlines()
+        answer = json.loads(lines[-1])
+    except (OSError, IndexError, ValueError, RecursionError):
+        return None
+    return answer if isinstance(answer, dict) else None
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    return tuple(item for item in value if isinstance(item, str)) if isinstance(value, list) else ()
+
+
+def _plain(value: object) -> str:
+    return mask(" ".join(str(value or "").split()))[:_ERROR_CHARS]
+
+
+def _said(error: Exception) -> str:
+    hint = getattr(error, "hint", "")
+    return _plain(f"{error}; {hint}" if hint else error)
+
+
+def _ended(**facts: Any) -> WorkFacts:
+    return WorkFacts(alive=False, ended=True, **facts)
