@@ -45,6 +45,13 @@ def _take_our_variables() -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
+def uv_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What ComfyGit environments download, once for all workers: each needs uv itself, 20 MB."""
+    folder = tmp_path_factory.getbasetemp()
+    return (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "uv-cache"
+
+
+@pytest.fixture(scope="session")
 def orchestrator_venv(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The orchestrator's venv, with this package and comfygit-core in it: once for all workers. Needs PyPI, and 5 to 30 s."""
     from orchestrator.bootstrap import build_wheel

@@ -23,6 +23,8 @@ GRACE_S = 2.0
 """How long a process that is about to end anyway may take."""
 HARMLESS = ("multiprocessing.resource_tracker", "multiprocessing.forkserver")
 """Helpers that Python keeps until its own end."""
+KEPT_BY_UV = "uv-*.lock"
+"""Empty files that uv locks a project by, and leaves in the temporary folder on purpose."""
 
 
 class Leftovers:
@@ -40,7 +42,8 @@ class Leftovers:
             worker_output["leftovers"] = end_all(descendants)
             return
         self.found += end_all(lambda: {*descendants(), *marked_processes(self.session_id)})
-        self.found += [f"temporary file {path}" for path in sorted(self.folder.iterdir())]
+        files = [path for path in sorted(self.folder.iterdir()) if not path.match(KEPT_BY_UV)]
+        self.found += [f"temporary file {path}" for path in files]
         if self.found and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 

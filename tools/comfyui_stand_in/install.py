@@ -13,7 +13,7 @@ from types import SimpleNamespace
 from comfyui_stand_in import misbehaviour
 
 _SOURCE = Path(__file__).resolve().parent
-_STAYS_HERE = {"environment.py", "install.py", "main.py"}
+_STAYS_HERE = {"comfygit.py", "environment.py", "install.py", "main.py"}
 
 
 def install(comfyui_dir: Path, misbehave: Mapping[str, object] | None = None) -> None:
