@@ -23,6 +23,8 @@ ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 OLDEST = (3, 11)
 CANDIDATES = ("python3.14", "python3.13", "python3.12", "python3.11", "python3", "python")
+EXTRAS = ("", "comfygit", "test")
+"""What can be installed with the package; each has all that those before it have."""
 
 Stamp = Dict[str, str]
 """`state` (incomplete, ready), `python` (3.11), `root` (a venv cannot be moved), `extras`, `project` (sha256)."""
@@ -37,7 +39,7 @@ class SetUpError(Exception):
 
 
 def enter(extras: str = "", *, install: bool = True) -> None:
-    """Return when this is the `.venv`'s Python and all is installed, `extras` ("" or "test") included.
+    """Return when this is the `.venv`'s Python and all is installed, `extras` (one of EXTRAS) included.
 
     Otherwise build what is missing and start the running script again in it: then this call never returns. Without
     `install`, which is for --help, any Python that is new enough will do.
@@ -89,7 +91,8 @@ def plan(venv: Path, wanted: Stamp, *, check_python: bool) -> str:
         return "rebuild"
     if check_python and found.get("python") != wanted["python"]:
         return "rebuild"
-    enough = wanted["extras"] in ("", found.get("extras"))
+    known = found.get("extras")
+    enough = known in EXTRAS and EXTRAS.index(known) >= EXTRAS.index(wanted["extras"])
     return "nothing" if enough and found.get("project") == wanted["project"] else "install"
 
 

@@ -12,6 +12,9 @@ from journal.events import (
     OrchestratorLost,
     Origin,
     RefusalReason,
+    RestoreFinished,
+    RestoreStarted,
+    RollbackTried,
     SwitchAborted,
     SwitchCriticallyFailed,
     SwitchKind,
@@ -227,3 +230,66 @@ def test_the_json_holds_every_field_of_the_story(make):
     assert document["ending"] == story.ending.value
     assert document["present"]["serving"]["environment"] == "old"
     assert [span["name"] for span in document["stages"]] == [span.name for span in story.stages]
+
+
+def brought_back(*, ok: bool = True) -> History:
+    """A start with an update fails, and the content of generation 3 comes back over what is generation 40 now."""
+    history = serving("old")
+    history.crash(history.main)
+    history.ask("old", "old", kind=SwitchKind.RECOVER, reason="ComfyUI of old failed: exit code 7")
+    history.add(RollbackTried(environment="old", generation=3, attempt=1, restores=True))
+    worker = history.add(RestoreStarted(environment="old", generation=3, saved=40))
+    history.add(
+        RestoreFinished(
+            worker=worker,
+            environment="old",
+            generation=3,
+            ok=ok,
+            written=(".cec/pyproject.toml", ".cec/uv.lock") if ok else (),
+            removed=(".cec/overlays/new.toml",) if ok else (),
+            duration_ns=1,
+            error="" if ok else "no space left on device",
+        )
+    )
+    if ok:
+        history.sync("old")
+        history.serve("old")
+        history.end(SwitchRolledBack(environment="old", error="exit code 7", nothing_stopped=False))
+    return history
+
+
+def test_what_was_brought_back_is_told_with_the_way_to_undo_it():
+    shown = text(brought_back())
+    assert section(shown, "content") == (
+        "generation 3 of old brought back: .cec/pyproject.toml, .cec/uv.lock, "
+        ".cec/overlays/new.toml (removed); what was there is generation 40"
+    )
+    assert "comfygit-orchestrator rollback --workspace /ws --to 40" in section(shown, "next")
+
+
+def test_a_restore_that_failed_says_why():
+    assert "not brought back (no space left on device)" in section(text(brought_back(ok=False)), "content")
+
+
+def test_a_switch_that_brought_back_what_it_had_overwritten_has_nothing_to_undo():
+    undone = serving("old")
+    undone.ask("old", "old", kind=SwitchKind.ROLLBACK)
+    undone.preflight("old")
+    for generation, saved in ((3, 40), (40, 3)):
+        worker = undone.add(RestoreStarted(environment="old", generation=generation, saved=saved))
+        done = RestoreFinished(
+            worker=worker,
+            environment="old",
+            generation=generation,
+            ok=True,
+            written=("uv.lock",),
+            removed=(),
+            duration_ns=1,
+            error="",
+        )
+        undone.add(done)
+    undone.sync("old")
+    undone.stop(undone.main, "room for old")
+    undone.serve("old")
+    undone.end(SwitchRolledBack(environment="old", error="it failed", nothing_stopped=False))
+    assert "--to" not in section(text(undone), "next")

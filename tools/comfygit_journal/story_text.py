@@ -194,12 +194,15 @@ def next_steps(story: Story, present: Present, workspace: str) -> Iterator[str]:
 
 
 def _undo(story: Story, where: str) -> Iterator[str]:
-    """How to have back what a restore has overwritten; of two in one environment the first had met what was there."""
-    seen: set[str] = set()
+    """How to have back what a restore has overwritten, unless the switch itself has brought that back."""
+    first: dict[str, int] = {}
+    last: dict[str, int] = {}
     for restored in story.restores:
-        if restored.ok and restored.environment not in seen and story.ending is not Ending.OPEN:
-            yield f"comfygit-orchestrator rollback {where} --to {restored.saved}   # undoes what was brought back"
-        seen.add(restored.environment)
+        first.setdefault(restored.environment, restored.saved)
+        last[restored.environment] = restored.generation
+    for environment, saved in first.items():
+        if last[environment] != saved and story.ending is not Ending.OPEN:
+            yield f"comfygit-orchestrator rollback {where} --to {saved}   # undoes what was brought back"
 
 
 def story_document(story: Story, present: Present) -> dict[str, Any]:
