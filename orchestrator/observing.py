@@ -13,6 +13,7 @@ from orchestrator.deciding.needs import environments_needed, is_clearing, needs_
 from orchestrator.deciding.situation import endpoint_for
 from orchestrator.endpoint import Endpoint
 from orchestrator.environments.backends import backend_for
+from orchestrator.environments.torch_backend import torch_of
 from orchestrator.environments.workers import Workers
 from orchestrator.inbox import Inbox
 from orchestrator.logs.tail import tail
@@ -103,7 +104,7 @@ class Observer:
             claim_is_dead=state.claim is not None and not is_alive(state.claim.holder),
             startup_environment=self._startup_environment(state) if inbox else "",
             environments={
-                name: self._environment(name, fingerprint=name == next_start or needs_fingerprint(name, state))
+                name: self._environment(name, closely=name == next_start or needs_fingerprint(name, state))
                 for name in {*environments_needed(state, inbox), next_start} - {""}
             },
         )
@@ -177,13 +178,14 @@ class Observer:
     def _startup_environment(self, state: WorkspaceState) -> str:
         return state.startup.environment if state.startup is not None else read_startup_environment(self._workspace)
 
-    def _environment(self, name: str, *, fingerprint: bool) -> EnvironmentFacts:
+    def _environment(self, name: str, *, closely: bool) -> EnvironmentFacts:
         problem = self._workspace.environment_problem(name)
         if problem:
             return EnvironmentFacts(name, problem)
         paths = self._workspace.environment(name)
-        content = backend_for(paths).fingerprint(paths) if fingerprint else None
-        return EnvironmentFacts(name, "", content, str(paths.python), str(paths.comfyui))
+        content = backend_for(paths).fingerprint(paths) if closely else None
+        torch = torch_of(paths.venv) if closely else None
+        return EnvironmentFacts(name, "", content, str(paths.python), str(paths.comfyui), torch)
 
 
 def _listener_in(folders: frozenset[str], endpoint: Endpoint) -> Identity | None:

@@ -112,11 +112,28 @@ class InboxItem:
     problem: str = ""
 
 
+class TorchBuild(StrEnum):
+    """What a torch was built for. `ACCELERATED`: CUDA, HIP, ROCm or XPU."""
+
+    CPU = "cpu"
+    ACCELERATED = "accelerated"
+    UNKNOWN = "unknown"
+
+
+@attrs.frozen
+class TorchFacts:
+    """The torch of an environment. `version` is "" where it does not say; `problem` says why the build is UNKNOWN."""
+
+    build: TorchBuild
+    version: str = ""
+    problem: str = ""
+
+
 @attrs.frozen
 class EnvironmentFacts:
     """One environment on disk. `problem` is "" when it is there.
 
-    `fingerprint` is None when nobody looked, "" when it cannot be told.
+    `fingerprint` is None when nobody looked, "" when it cannot be told. `torch` is None when nobody looked, as on macOS.
     """
 
     name: str
@@ -124,6 +141,7 @@ class EnvironmentFacts:
     fingerprint: str | None = None
     python: str = ""
     working_directory: str = ""
+    torch: TorchFacts | None = None
 
 
 @attrs.frozen

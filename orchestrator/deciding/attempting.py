@@ -21,6 +21,7 @@ from journal.events import (
     SyncStarted,
 )
 from orchestrator.actions import Act, Decision, Probe, Spawn, StartPreflight, StartSync
+from orchestrator.backend_flag import with_backend_flag
 from orchestrator.deciding import working
 from orchestrator.deciding.failing import failure
 from orchestrator.deciding.restoring import bring_back
@@ -178,7 +179,8 @@ def _source(situation: Situation, job: Job) -> Decision | None:
 
 
 def _start(situation: Situation, job: Job, facts: EnvironmentFacts) -> Act:
-    arguments, endpoint = situation.arguments, situation.endpoint
+    endpoint = situation.endpoint
+    arguments, notes = with_backend_flag(situation.arguments, facts.torch)
     command = (facts.python, "main.py", *arguments)
     startup = StartupCaptured(
         environment=job.wanted,
@@ -199,6 +201,7 @@ def _start(situation: Situation, job: Job, facts: EnvironmentFacts) -> Act:
         url=endpoint.url,
         command=command,
         working_directory=facts.working_directory,
+        notes=notes,
     )
     spawn = situation.state.seq + 1 + len(before)
     return situation.act(*before, intended, effect=Spawn(spawn, job.wanted, command, facts.working_directory))

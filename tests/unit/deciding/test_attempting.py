@@ -30,7 +30,7 @@ from journal.events import (
 )
 from orchestrator.actions import Act, Probe, Signal, Spawn, StartPreflight, StartSync
 from orchestrator.config import Config
-from orchestrator.world import EnvironmentFacts, PortFacts, ProbeFacts
+from orchestrator.world import EnvironmentFacts, PortFacts, ProbeFacts, TorchBuild, TorchFacts
 from projections.jobs import JobKind
 from projections.switching import Stage
 from tests.helpers.histories import (
@@ -273,6 +273,35 @@ def test_it_is_started_with_its_own_python_and_the_arguments():
     assert (captured.environment, captured.port, captured.argv) == ("b", 9000, command[1:])
     assert act.effect == Spawn(history.state.seq + 2, "b", command, "/b/ComfyUI")
     assert done(history, act).state.main == history.state.seq
+
+
+@pytest.mark.scenario("B-37")
+@pytest.mark.parametrize("kind", [JobKind.START, JobKind.BARE])
+def test_with_a_cpu_build_the_flag_comes_before_the_configured_and_the_users_arguments(kind):
+    history = in_stage(Stage.CLEARING, JobKind.START)
+    job = attrs.evolve(history.state.job, kind=kind)
+    history.state = attrs.evolve(history.state, arguments=("--port", "9000"), job=job)
+    torch = TorchFacts(TorchBuild.CPU, "2.9.1+cpu")
+    config = Config(extra_args=("--fast",))
+
+    act = acted(history, seen(history, environments={"a": good("a", torch=torch)}), config)
+
+    extra = () if kind is JobKind.BARE else ("--fast",)
+    captured, process = only(act, StartupCaptured), only(act, ProcessIntended)
+    assert captured.argv == process.command[1:] == ("main.py", "--cpu", *extra, "--port", "9000")
+    assert act.effect.command == process.command
+    assert process.notes == ("--cpu was added: torch 2.9.1+cpu of the environment is a CPU build",)
+    assert (process.port, process.url) == (9000, "http://127.0.0.1:9000")
+
+
+@pytest.mark.scenario("B-37")
+def test_a_device_that_the_extra_arguments_choose_is_left_to_them():
+    history = in_stage(Stage.CLEARING, JobKind.START)
+    world = seen(history, environments={"a": good("a", torch=TorchFacts(TorchBuild.CPU))})
+
+    process = only(acted(history, world, Config(extra_args=("--lowvram",))), ProcessIntended)
+
+    assert (process.command[1:], process.notes) == (("main.py", "--lowvram"), ())
 
 
 @pytest.mark.scenario("OL-14")
