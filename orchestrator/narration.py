@@ -101,6 +101,8 @@ class Narrator:
         in_switch = recorded.switch is not None or isinstance(recorded.event, SwitchRefused)
         if said is not None and in_switch and said[0] != "DEBUG":
             self._switch_log.write(*said, recorded.at)
+            for note in _notes(recorded.event):
+                self._switch_log.write("INFO", note, recorded.at)
         if self._ledger.state.lock is not None:
             self._open.set()
 
@@ -142,7 +144,11 @@ class Narrator:
 
 
 _QUIET: Final = frozenset({"health.probed", "file.drifted"})
-_LONG: Final = frozenset({"log_tail", "command", "content", "content_base64"})
+_LONG: Final = frozenset({"log_tail", "command", "content", "content_base64", "notes"})
+
+
+def _notes(event: Event) -> tuple[str, ...]:
+    return event.notes if isinstance(event, ProcessIntended) else ()
 
 
 def _log(recorded: Recorded) -> None:
@@ -152,3 +158,5 @@ def _log(recorded: Recorded) -> None:
     shown = {name: value for name, value in fields_of(event).items() if name not in _LONG}
     facts = mask(" ".join(f"{name}={str(value)[:200]!r}" for name, value in shown.items()))
     _LOG.info("%d %s %s", recorded.seq, event.stored_name, facts, extra={"seq": recorded.seq})
+    for note in _notes(event):
+        _LOG.info("%s", mask(note), extra={"seq": recorded.seq})

@@ -74,7 +74,10 @@ class Probes:
 
 @attrs.frozen
 class Start:
-    """One ComfyUI that the switch started. `ended` says in words how, "" while it runs; `log` is below `.metadata`."""
+    """One ComfyUI that the switch started. `ended` says in words how, "" while it runs; `log` is below `.metadata`.
+
+    `notes` are sentences on how it was started.
+    """
 
     spawn: int
     environment: str
@@ -85,6 +88,7 @@ class Start:
     confirmed: bool = False
     ended: str = ""
     probes: Probes = Probes()
+    notes: tuple[str, ...] = ()
 
 
 @attrs.frozen

@@ -41,6 +41,7 @@ def _start(telling: Telling, recorded: Recorded, event: ProcessIntended) -> Star
         confirmed=telling.last_of(HealthConfirmed, spawn) is not None,
         ended=_ended(telling, spawn),
         probes=_probes([probed for _, probed in telling.all_of(HealthProbed) if probed.spawn == spawn]),
+        notes=event.notes,
     )
 
 

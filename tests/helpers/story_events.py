@@ -100,7 +100,7 @@ class History:
         self.confirm(spawn, environment)
         return spawn
 
-    def spawn(self, environment: str, identity: Identity | None = None) -> int:
+    def spawn(self, environment: str, identity: Identity | None = None, notes: tuple[str, ...] = ()) -> int:
         self.add(
             StartupCaptured(
                 environment=environment,
@@ -122,6 +122,7 @@ class History:
                 url="http://127.0.0.1:8188",
                 command=("python", "main.py"),
                 working_directory="/ws",
+                notes=notes,
             )
         )
         self.add(ProcessSpawned(spawn=spawn, identity=identity or Identity(1000 + spawn, spawn, self.boot)))

@@ -20,6 +20,7 @@ from journal.events import (
     SwitchKind,
     SwitchRefused,
     SwitchRolledBack,
+    SwitchRollingBack,
 )
 from projections.story import Story, story_of
 from tests.helpers.story_events import (
@@ -91,6 +92,19 @@ def test_a_story_fits_on_one_screen(make):
     lines = text(make()).splitlines()
     assert len(lines) <= SCREEN_LINES
     assert max(map(len, lines)) <= SCREEN_COLUMNS
+
+
+def test_a_note_on_several_starts_is_told_once_and_cannot_command_a_terminal():
+    history = serving()
+    history.ask("new", "old")
+    first = history.spawn("new", notes=("--cpu was added\x1b[2J",))
+    history.fail(history.crash(first), spawn=first)
+    history.add(SwitchRollingBack(error="it broke"))
+    second = history.spawn("old", notes=("--cpu was added\x1b[2J", "it is odd"))
+    done = section(text(history), "done")
+    assert f"new (start {first}), old (start {second}): --cpu was added" in done
+    assert f"old (start {second}): it is odd" in done
+    assert "\x1b" not in done
 
 
 def test_a_very_long_error_is_wrapped_and_its_log_tail_is_cut():

@@ -2,7 +2,7 @@
 
 import shlex
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import attrs
@@ -97,6 +97,7 @@ def _done(story: Story) -> Iterator[str]:
         return
     yield ", ".join(map(_stage, story.stages))
     yield from (f"{span.name}: {escaped(span.note)}" for span in story.stages if span.note)
+    yield from _notes(story.starts)
     for tried in story.tries:
         generation = "" if tried.generation is None else f" (generation {tried.generation})"
         yield f"went back to {escaped(tried.environment)}{generation}" + (
@@ -119,6 +120,13 @@ def _restored(restored: Restored) -> str:
     where = f", {restored.ref} in its .cec" if restored.ref else ""
     what = f"generation {restored.generation} of {escaped(restored.environment)}"
     return f"{what} {done}{error}; what was there is generation {restored.saved}{where}"
+
+
+def _notes(starts: Sequence[Start]) -> Iterator[str]:
+    """Each note once, with the starts that it is about."""
+    for note in dict.fromkeys(note for start in starts for note in start.notes):
+        about = ", ".join(f"{escaped(s.environment)} (start {s.spawn})" for s in starts if note in s.notes)
+        yield f"{about}: {escaped(note)}"
 
 
 def _stage(span: Span) -> str:
