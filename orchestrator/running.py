@@ -15,7 +15,7 @@ from journal.codec import Draft
 from journal.events import ControlListening, Origin, RestartRequested, ShutdownRequested
 from journal.identity import own_identity
 from orchestrator import __version__
-from orchestrator.asking import open_ledger, read_state
+from orchestrator.asking import as_it_is, open_ledger, read_state
 from orchestrator.config import Config
 from orchestrator.control.server import ControlServer, ControlUnavailable
 from orchestrator.deciding.situation import endpoint_for
@@ -76,9 +76,10 @@ def start_as_meant(workspace: Workspace, start: StartOptions) -> StartOptions:
 
     Raises WorkspaceError for such an environment that no request on disk stands behind.
     """
-    now, seq = clock.read(), read_state(workspace.journal_path).seq
-    waiting = [item for item in Inbox(workspace.metadata, now).look(now, seq) if item.name == REQUEST]
-    start = attrs.evolve(start, request_waits=bool(waiting))
+    now, state = clock.read(), read_state(workspace.journal_path)
+    waiting = [item for item in Inbox(workspace.metadata, now).look(now, state.seq) if item.name == REQUEST]
+    arguments = None if _are_of_what_runs(start.arguments, state) else start.arguments
+    start = attrs.evolve(start, request_waits=bool(waiting), arguments=arguments)
     problem = workspace.environment_problem(start.environment) if start.environment else ""
     if not problem:
         return start
@@ -86,6 +87,14 @@ def start_as_meant(workspace: Workspace, start: StartOptions) -> StartOptions:
     if asked is None:
         raise WorkspaceError(problem, f"there are: {', '.join(workspace.environment_names()) or 'none yet'}")
     return attrs.evolve(start, environment="" if workspace.environment_problem(asked.source) else asked.source)
+
+
+def _are_of_what_runs(arguments: tuple[str, ...] | None, state: WorkspaceState) -> bool:
+    """Whether the page of a ComfyUI that one of us started hands its arguments on: with what was added to the user's."""
+    main, last = as_it_is(state).main_process, state.startup
+    if main is None or last is None:
+        return False
+    return last.environment == main.environment and last.argv[1:] == arguments
 
 
 def _named(workspace: Workspace) -> str:
