@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.environments.backends import BackendError, backend_for, head_commit
+from orchestrator.environments.backends import BackendError, backend_for
+from orchestrator.environments.checkouts import head_commit
+from orchestrator.environments.content import content_digest, read_content
 from orchestrator.workspace import EnvironmentPaths
 
 SITE_PACKAGES = ".venv/lib/python3.11/site-packages"
@@ -44,7 +46,9 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write(root / "ComfyUI" / "main.py", "pass")
     write(nodes / "single.py", "pass")
     write(nodes / "copied" / "__init__.py", "pass")
+    write(nodes / "copied" / "lib" / "inner" / "deep.py", "pass")
     write(nodes / "cloned" / "__init__.py", "pass")
+    write(nodes / "cloned" / "lib" / "deep.py", "pass")
     write(root / ".venv" / "pyvenv.cfg", "version = 3.11.7")
     write(root / SITE_PACKAGES / "torch-2.0.dist-info" / "METADATA", "Name: torch")
     write(root / SITE_PACKAGES / "extra.pth", "/somewhere")
@@ -110,6 +114,11 @@ CHANGES: dict[str, Change] = {
     "node removed": lambda paths: shutil.rmtree(nodes(paths) / "copied"),
     "node disabled": lambda paths: (nodes(paths) / "copied").rename(nodes(paths) / "copied.disabled"),
     "node's file edited": lambda paths: write(nodes(paths) / "copied" / "__init__.py", "raise SystemExit"),
+    "deep in a node edited": lambda paths: write(nodes(paths) / "copied" / "lib" / "inner" / "deep.py", "pass # newer"),
+    "deep in a cloned node edited": lambda paths: write(nodes(paths) / "cloned" / "lib" / "deep.py", "pass # newer"),
+    "deep in a node moved": lambda paths: (nodes(paths) / "copied" / "lib").rename(nodes(paths) / "copied" / "library"),
+    "node's requirements": lambda paths: write(nodes(paths) / "copied" / "requirements.txt", "numpy"),
+    "node's manifest": lambda paths: write(nodes(paths) / "cloned" / "pyproject.toml", "[project]"),
     "node's file added": lambda paths: write(nodes(paths) / "copied" / "more.py", ""),
     "single-file node edited": lambda paths: write(nodes(paths) / "single.py", "raise SystemExit"),
     "cloned node updated": lambda paths: commit(nodes(paths) / "cloned"),
@@ -132,6 +141,10 @@ RUNS: dict[str, Change] = {
     "models": lambda paths: write(paths.comfyui / "models" / "checkpoints" / "big.safetensors", "x"),
     "a cloned node's own files": lambda paths: write(nodes(paths) / "cloned" / "cache.json", "{}"),
     "what a node keeps below it": lambda paths: write(nodes(paths) / "copied" / "data" / "cache.json", "{}"),
+    "what a node writes beside its code": lambda paths: write(nodes(paths) / "copied" / "cache.json", "{}"),
+    "what a node keeps in a dot folder": lambda paths: write(nodes(paths) / "copied" / ".cache" / "made.py", "x"),
+    "what a node leaves among the nodes": lambda paths: write(nodes(paths) / "settings.json", "{}"),
+    "a node's files touched": lambda paths: touch(nodes(paths) / "copied" / "lib" / "inner" / "deep.py"),
     "git looked at": lambda paths: git(nodes(paths) / "cloned", "status"),
     "git cleaned up": lambda paths: git(nodes(paths) / "cloned", "gc", "--quiet"),
     "nothing": lambda paths: None,
@@ -163,14 +176,42 @@ def test_going_back_to_the_commit_brings_the_fingerprint_back(paths, change):
     assert fingerprint(paths) == before
 
 
+def test_a_node_installed_again_with_the_same_bytes_has_the_same_fingerprint(paths):
+    before = fingerprint(paths)
+    shutil.rmtree(nodes(paths) / "copied")
+    write(nodes(paths) / "copied" / "lib" / "inner" / "deep.py", "pass")
+    write(nodes(paths) / "copied" / "__init__.py", "pass")
+    assert fingerprint(paths) == before
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
+def test_one_half_is_of_the_content_and_the_other_of_the_rest(paths, change):
+    content, rest = fingerprint(paths).split("-")
+    assert content == content_digest(paths)
+    before = read_content(paths)
+    change(paths)
+    assert (fingerprint(paths).split("-")[0] != content) == (read_content(paths) != before)
+    assert fingerprint(paths) != f"{content}-{rest}"
+
+
+def test_a_manifest_that_is_a_link_counts_with_what_it_leads_to(paths, tmp_path):
+    folder = paths.cec if paths.is_comfygit else paths.root
+    (folder / "pyproject.toml").unlink()
+    (folder / "pyproject.toml").symlink_to(tmp_path / "shared.toml")
+    write(tmp_path / "shared.toml", "[project]")
+    before = fingerprint(paths)
+    write(tmp_path / "shared.toml", "[project] # newer")
+    assert fingerprint(paths) not in {"", before}
+
+
 @pytest.mark.scenario("B-35")
 def test_an_environment_that_is_gone_has_none(paths):
     shutil.rmtree(paths.root)
     assert fingerprint(paths) == ""
 
 
-def test_an_empty_environment_has_one_of_32_hexadecimal_digits(tmp_path):
-    assert re.fullmatch("[0-9a-f]{32}", fingerprint(EnvironmentPaths("empty", tmp_path)))
+def test_an_empty_environment_has_one_of_twice_32_hexadecimal_digits(tmp_path):
+    assert re.fullmatch("[0-9a-f]{32}-[0-9a-f]{32}", fingerprint(EnvironmentPaths("empty", tmp_path)))
 
 
 def test_an_unreadable_manifest_makes_it_unknown(paths):
