@@ -29,10 +29,11 @@ _RULES: Final = (
     (re.compile(rf"(?i)({_WORD}{_NAME}[\"']?\s{{0,4}}[=:]\s{{0,4}}){_VALUE}"), rf"\1{MASK}"),
     # --api-key x
     (re.compile(rf"(?i)((?<![\w-])--?(?:[\w-]{{0,64}}?[_-])?{_NAME}\s{{1,4}}){_VALUE}"), rf"\1{MASK}"),
-    # tokens that are known by their looks
+    # tokens that are known by their looks, which are those of one well-known package's name, too
     (
         re.compile(
-            r"\b(?:hf_[A-Za-z0-9]{8,}|sk-[A-Za-z0-9_-]{8,}|gh[opsur]_[A-Za-z0-9]{8,}|github_pat_\w{8,}|glpat-[\w-]{8,}"
+            r"\b(?:hf_(?!transfer(?![A-Za-z0-9]))[A-Za-z0-9]{8,}"
+            r"|sk-[A-Za-z0-9_-]{8,}|gh[opsur]_[A-Za-z0-9]{8,}|github_pat_\w{8,}|glpat-[\w-]{8,}"
             r"|r8_[A-Za-z0-9]{8,}|xox[abprs]-[\w-]{8,}|AKIA[A-Z0-9]{16}|AIza[\w-]{30,}|eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*)"
         ),
         MASK,

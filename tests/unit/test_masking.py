@@ -35,6 +35,7 @@ SECRET = "S3cr3tV4lue9xQ"
         (f"git clone https://{SECRET}@example.org/r.git", "git clone https://***@example.org/r.git"),
         (f"http://u:{SECRET}/x@proxy:3128", f"http://u:{SECRET}/x@proxy:3128"),  # a path, not credentials
         ("loading hf_abcdefghijklmnop from hub", "loading *** from hub"),
+        ("loading hf_transferredelsewhere1 from hub", "loading *** from hub"),
         ("key sk-proj-abcdefghijklmnop1234 used", "key *** used"),
         ("ghp_abcdefghijklmnopqrst1234", "***"),
         ("github_pat_11ABCDEFG0abcdefghij_x", "***"),
@@ -53,6 +54,7 @@ def test_a_secret_is_masked_and_the_rest_stays(text: str, masked: str):
         "python main.py --listen 0.0.0.0 --port 8188 --max-tokens 77",
         "max_tokens=77 tokenizer=clip num_tokens: 5",
         "got prompt; sk- and hf_ are prefixes",
+        "https://files.example.org/hf_transfer-0.1.9-cp38-abi3.whl",
         "http://[::1]:8188/system_stats?x=1@2",
         "mail me@example.org",
         "RuntimeError: size mismatch for token_embedding.weight: [1, 2]",
