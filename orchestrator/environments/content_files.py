@@ -59,22 +59,29 @@ def read_workflows(paths: EnvironmentPaths) -> dict[str, Entry]:
     return _entries(paths, dict(sorted(found.items())))
 
 
+def content_hashes(paths: EnvironmentPaths) -> dict[str, tuple[str, str]]:
+    """Mode and SHA-256 of all content by name, sorted; of a link, that of where it leads. Raises ContentError."""
+    try:
+        return {name: (mode, _hash(paths.root / name, mode)) for name, mode in _found(paths).items()}
+    except OSError as error:
+        raise _unreadable(paths, error) from error
+
+
 def content_digest(paths: EnvironmentPaths) -> str:
     """32 hexadecimal digits that are the same for the same content and for no other; "" when it cannot be read."""
     try:
-        return _digest((name, mode, _hash(paths.root / name, mode)) for name, mode in _found(paths).items())
-    except (ContentError, OSError):
+        return _digest(content_hashes(paths))
+    except ContentError:
         return ""
 
 
 def digest_of(entries: Mapping[str, Entry]) -> str:
     """What `content_digest` says of an environment with exactly this content."""
-    found = sorted(entries.items())
-    return _digest((name, entry.mode, hashlib.sha256(entry.data).hexdigest()) for name, entry in found)
+    return _digest({name: (entry.mode, hashlib.sha256(entry.data).hexdigest()) for name, entry in entries.items()})
 
 
-def _digest(records: Iterator[tuple[str, str, str]]) -> str:
-    return hashlib.sha256(json.dumps(list(records)).encode("ascii")).hexdigest()[:_DIGEST_LENGTH]
+def _digest(hashes: Mapping[str, tuple[str, str]]) -> str:
+    return hashlib.sha256(json.dumps(sorted(hashes.items())).encode("ascii")).hexdigest()[:_DIGEST_LENGTH]
 
 
 def _hash(path: Path, mode: str) -> str:

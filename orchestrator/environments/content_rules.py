@@ -5,6 +5,7 @@ a `.cec/`) content is what lies below `.cec/`, else three files. The user's work
 comfygit-core makes anew or leaves lying about: its own list of ignored files, less what says how to install.
 """
 
+import os
 import re
 from pathlib import PurePath
 from typing import Final
@@ -14,6 +15,7 @@ PLAIN_CONTENT: Final = ("pyproject.toml", "uv.lock", ".pytorch-backend")
 WORKFLOWS: Final = ("workflows", "workflow_api")
 """Folders below `.cec/`: the user's own."""
 
+_LONGEST_PART_BYTES = 255  # the limit of every common file system
 _NOT_CONTENT = re.compile(
     r"workflows|workflow_api|backups|staging|metadata|logs|\.comfygit-tmp|\.venv-probe-.*|\.complete"
     r"|comfyui_(builtins|folder_paths|model_loaders)\.json",
@@ -43,6 +45,8 @@ def name_problem(name: str, *, comfygit: bool) -> str:
     parts = name.split("/")
     if "\0" in name or ".." in parts or PurePath(name).parts != tuple(parts):
         return "it is no plain relative name"
+    if any(len(os.fsencode(part)) > _LONGEST_PART_BYTES for part in parts):
+        return f"a part of it is longer than {_LONGEST_PART_BYTES} bytes"
     return "" if is_content(name, comfygit=comfygit) else "it is not among the files that make an environment's content"
 
 

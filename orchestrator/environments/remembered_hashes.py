@@ -18,12 +18,14 @@ FILE_NAME: Final = "fingerprint-cache.json"
 _VERSION: Final = 1
 _MOST_BYTES: Final = 32 << 20
 _DIGEST_LENGTH: Final = 64
+_NOT_OURS: Final = (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, RecursionError)
+"""What reading something else than we have written raises."""
 
 
 def recall(metadata: Path, hashes: FileHashes) -> None:
     """Teach `hashes` what an earlier process knew of the files of this workspace; nothing when it cannot be told."""
     file = metadata / FILE_NAME
-    with contextlib.suppress(OSError, ValueError, TypeError, KeyError, RecursionError):
+    with contextlib.suppress(OSError, *_NOT_OURS):
         if file.stat().st_size <= _MOST_BYTES:
             document = json.loads(file.read_bytes())
             if document["version"] == _VERSION:
@@ -47,7 +49,7 @@ def keep(metadata: Path, hashes: FileHashes) -> None:
 
 
 def _understood(files: dict[str, list[int | str]], root: str) -> Iterator[tuple[str, Identity, str]]:
-    """Nothing that is as young as the clock says now. Raises ValueError and TypeError for what we have not written."""
+    """Nothing that is as young as the clock says now. Raises one of `_NOT_OURS`."""
     oldest_young_ns = read().wall_ns - YOUNG_NS
     for name, (device, inode, mtime_ns, size, ctime_ns, digest) in files.items():
         identity = int(device), int(inode), int(mtime_ns), int(size), int(ctime_ns)
