@@ -15,12 +15,12 @@ EVERYTHING: Final = "*"
 
 _NOISE = re.compile(
     r"\..*\.tmp\..*|orchestrator\.log|supervisor-switch\.log|\.orchestrator\.lock"
-    r"|journal\.db(?:-wal|-shm)?|journal\.lock|journal-cache\.db.*"  # journal.head speaks for the journal
+    r"|journal\.db(?:-wal|-shm)?|journal\.lock|journal-cache\.db.*|fingerprint-cache\.json"  # journal.head speaks for the journal
 )
 
 
 def is_noise(name: str) -> bool:
-    """Whether a file of `.metadata` changes without meaning: temporary files, logs, kernel locks, SQLite's files."""
+    """Whether a file of `.metadata` changes without meaning: temporary files, logs, kernel locks, caches, SQLite's files."""
     return _NOISE.fullmatch(name) is not None
 
 

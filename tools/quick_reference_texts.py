@@ -35,6 +35,7 @@ FILES = {
     views.CONTROL_PORT: ("view", "the control server's port"),
     views.SUPERVISOR: ("view", "the control server's host and port, as JSON"),
     "orchestrator_config.json": ("settings", "read before each start; never rewritten by us"),
+    "fingerprint-cache.json": ("cache", "hashes of files that have not changed since; may be deleted at any time"),
     "orchestrator.log": ("log", "the orchestrator's own output; rotated by copy and truncate"),
     "supervisor-switch.log": ("log", "one JSON object per line: what a switch does, and its target's output"),
     "logs/<environment>/<start>.log": ("log", "what one start of ComfyUI printed"),

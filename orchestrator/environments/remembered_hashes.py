@@ -36,7 +36,7 @@ def keep(metadata: Path, hashes: FileHashes) -> None:
     """Write down what is known of this workspace, for its owner only, unless that cannot be done."""
     within = f"{metadata.parent}{os.sep}"
     files = {path[len(within) :]: [*known, digest] for path, known, digest in hashes.items() if path.startswith(within)}
-    temporary = metadata / f".{FILE_NAME}.{os.getpid()}.tmp"
+    temporary = metadata / f".{FILE_NAME}.tmp.{os.getpid()}"
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "w", encoding="ascii") as file:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from freezegun import freeze_time
 
+from orchestrator.doorbell import is_noise
 from orchestrator.environments import file_hashes
 from orchestrator.environments.file_hashes import FileHashes
 from orchestrator.environments.fingerprints import fingerprint
@@ -116,6 +117,11 @@ def test_the_next_process_knows_what_this_one_knew_and_nobody_else_may_look(work
         recall(workspace / ".metadata", hashes)
     assert hashes.of(str(file)) == "f" * 64
     assert not hashes.changed
+
+
+def test_keeping_them_wakes_nobody():
+    assert is_noise(FILE_NAME)
+    assert is_noise(f".{FILE_NAME}.tmp.{os.getpid()}")
 
 
 def test_what_is_young_by_the_clock_of_now_is_not_believed(workspace, file):
