@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections import deque
 from pathlib import Path
 from typing import Any, Final
 
@@ -36,6 +37,7 @@ from orchestrator.ledger import Ledger
 from orchestrator.logs.switch_log import LogEntry, OutputMirror, SwitchLog
 from orchestrator.workspace import Workspace
 from projections.evolve_processes import describe_exit
+from projections.state import WorkKind
 
 _LOG = logging.getLogger(__name__)
 
@@ -92,6 +94,7 @@ class Narrator:
         self._switch_log = SwitchLog(workspace.metadata / SWITCH_LOG)
         self._mirror: OutputMirror | None = None
         self._mirrored: int | None = None
+        self._syncs: deque[Path] = deque()
         self._open = asyncio.Event()
 
     def hear(self, recorded: Recorded) -> None:
@@ -99,6 +102,8 @@ class Narrator:
         _log(recorded)
         said = sentence(recorded.event)
         in_switch = recorded.switch is not None or isinstance(recorded.event, SwitchRefused)
+        if isinstance(recorded.event, SyncStarted) and recorded.switch is not None:
+            self._syncs.append(self._sync_log(recorded.event.environment, recorded.seq))
         if said is not None and in_switch and said[0] != "DEBUG":
             self._switch_log.write(*said, recorded.at)
             for note in _notes(recorded.event):
@@ -111,7 +116,7 @@ class Narrator:
         return self._switch_log.entries()
 
     async def mirror(self) -> None:
-        """Copy what the target prints into the switch log while a switch is open; until cancelled."""
+        """Copy what syncs and the target print into the switch log while a switch is open; until cancelled."""
         while True:
             await self._open.wait()
             self._step()
@@ -127,7 +132,12 @@ class Narrator:
         if mirror is not None:
             mirror.finish()
 
+    def _sync_log(self, environment: str, worker: int) -> Path:
+        return self._workspace.worker_log_path(environment, worker, WorkKind.SYNC.value)
+
     def _step(self) -> None:
+        while self._syncs:  # from events: a sync may be over before anybody looks
+            self._turn_to(self._syncs.popleft())
         process = self._ledger.state.job_process
         if process is not None and process.spawn != self._mirrored:
             self._mirrored = process.spawn
@@ -140,6 +150,7 @@ class Narrator:
         if self._mirror is None:
             self._mirror = OutputMirror(log, self._switch_log)
         else:
+            self._mirror.step(clock.read())  # what came since the last look
             self._mirror.follow(log)
 
 

@@ -156,6 +156,10 @@ class Workspace:
         """Where the output of one start of ComfyUI goes. Raises WorkspaceError as `environment` does."""
         return self.metadata / "logs" / self.environment(environment).name / f"{spawn_seq}.log"
 
+    def worker_log_path(self, environment: str, worker: int, kind: str) -> Path:
+        """Where the output of a preflight or sync goes. Raises WorkspaceError as `environment` does."""
+        return self.log_path(environment, worker).with_suffix(f".{kind}.log")
+
 
 def open_workspace(root: Path | None) -> Workspace:
     """The workspace in `root`; None: the one `find_workspace_root` finds. Raises WorkspaceError when there is none.

@@ -4,6 +4,7 @@ A backend starts nothing itself. It says which process would sync the environmen
 deadline and its output in view.
 """
 
+import importlib.util
 import shutil
 import sys
 from collections.abc import Mapping
@@ -15,6 +16,9 @@ import attrs
 from orchestrator.environments.fingerprints import fingerprint
 from orchestrator.errors import OrchestratorError
 from orchestrator.workspace import EnvironmentPaths
+
+_CORE = "comfygit-core>=0.7.1,<0.8"
+_CORE_SYNC_PROGRAM = "orchestrator.environments.core_sync_program"
 
 
 class BackendError(OrchestratorError):
@@ -63,7 +67,7 @@ class PlainFolder:
 
 @attrs.frozen
 class ComfyGitEnvironment:
-    """An environment with a `.cec/` manifest. It is fingerprinted, but not synced yet: that takes comfygit-core."""
+    """An environment with a `.cec/` manifest, synced by comfygit-core in a process of its own."""
 
     kind: ClassVar[str] = "comfygit"
 
@@ -71,9 +75,14 @@ class ComfyGitEnvironment:
         """See `EnvironmentBackend`."""
         return fingerprint(paths)
 
-    def sync_plan(self, paths: EnvironmentPaths) -> SyncPlan | None:  # noqa: ARG002 -- the port's signature
-        """None: its content is taken as it is on the disk."""
-        return None
+    def sync_plan(self, paths: EnvironmentPaths) -> SyncPlan | None:
+        """See `core_sync_program`. Raises BackendError when there is no comfygit-core."""
+        if importlib.util.find_spec("comfygit_core") is None:
+            message = f"syncing environment {paths.name!r}: it has a .cec/, and comfygit-core is not installed"
+            raise BackendError(message, f"install it: {sys.executable} -m pip install '{_CORE}'")
+        workspace = paths.root.parent.parent
+        command = (sys.executable, "-I", "-u", "-m", _CORE_SYNC_PROGRAM, str(workspace), paths.name)
+        return SyncPlan(command, paths.root, {})
 
 
 def backend_for(paths: EnvironmentPaths) -> EnvironmentBackend:

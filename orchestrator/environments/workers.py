@@ -4,6 +4,7 @@ A worker's output goes to a file of its own beside ComfyUI's logs, so that it ou
 """
 
 import json
+import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,12 +24,15 @@ from orchestrator.environments.content_work import (
     result_of,
 )
 from orchestrator.environments.preflight import preflight_command, preflight_problems, preflight_warnings
+from orchestrator.environments.sync_record import undo_interrupted
 from orchestrator.errors import OrchestratorError
 from orchestrator.logs.tail import tail
 from orchestrator.processes.children import Children, find_spawned
 from orchestrator.workspace import Workspace
 from orchestrator.world import WorkFacts
 from projections.state import Worker, WorkKind
+
+_LOG = logging.getLogger(__name__)
 
 _SAID_CHARS = 600
 _SAID_LINES = 5
@@ -56,7 +60,7 @@ class Workers:
 
     def log_path(self, worker: int, environment: str, kind: WorkKind) -> Path:
         """Where that worker's output goes."""
-        return self._workspace.log_path(environment, worker).with_suffix(f".{kind.value}.log")
+        return self._workspace.worker_log_path(environment, worker, kind.value)
 
     def start_preflight(self, worker: int, environment: str) -> None:
         """Look at what can be seen at once; then let the environment's own Python say whether it would get through."""
@@ -69,7 +73,7 @@ class Workers:
         self._start(worker, preflight_command(paths), paths.comfyui, {}, log)
 
     def start_sync(self, worker: int, environment: str) -> None:
-        """Bring the environment's packages in line, if there is a lock file to bring them in line with."""
+        """Bring what is installed in line with the environment's manifest, if it has one."""
         paths = self._workspace.environment(environment)
         try:
             plan = backend_for(paths).sync_plan(paths)
@@ -104,16 +108,23 @@ class Workers:
             self._start(worker, command, paths.root, {}, self.log_path(worker, environment, WorkKind.RESTORE))
 
     def facts(self, worker: Worker) -> WorkFacts:
-        """How the worker stands. One that an earlier orchestrator had started is never done, only alive or not."""
+        """How the worker stands. One that an earlier orchestrator had started is never done, only alive or not.
+
+        What a sync that died had in hand is brought back here, so that it is there before anything else is started.
+        """
         done = self._done.get(worker.worker)
         if done is not None:
             return done.facts
         identity = self._identities.get(worker.worker)
         if identity is None:
-            return self._inherited(worker)
+            inherited = self._inherited(worker)
+            if not inherited.alive:
+                self._bring_back(worker)
+            return inherited
         ended = self._children.poll(worker.worker)
         if ended is None:
             return WorkFacts(alive=True, identity=identity)
+        self._bring_back(worker)
         log = self.log_path(worker.worker, worker.environment, worker.kind)
         if worker.kind in {WorkKind.CAPTURE, WorkKind.RESTORE}:
             return result_of(log, _ended(ended.code, ended.signal))
@@ -135,6 +146,17 @@ class Workers:
     def known(self) -> tuple[int, ...]:
         """The workers not yet forgotten."""
         return (*self._done, *self._identities)
+
+    def _bring_back(self, worker: Worker) -> None:
+        if worker.kind is not WorkKind.SYNC:
+            return
+        paths = self._workspace.environment(worker.environment)
+        try:
+            undone = undo_interrupted(paths.cec, paths.comfyui / "custom_nodes")
+        except OSError as error:  # the next sync tries again, and fails with it
+            undone = [f"what an interrupted sync of {worker.environment} had in hand: {error}"]
+        for sentence in undone:
+            _LOG.warning("%s: %s", worker.environment, sentence)
 
     def _inherited(self, worker: Worker) -> WorkFacts:
         if worker.identity is not None:
@@ -199,6 +221,12 @@ def _plain(said: object) -> str:
 
 
 def _sync_result(lines: tuple[str, ...], code: int | None, signal: str) -> WorkFacts:
+    """By the last line if it is the verdict of `core_sync_program`; uv has an exit code, and words."""
+    verdict = _verdict(lines[-1]) if lines else None
+    if verdict is not None and isinstance(verdict.get("errors"), list):
+        problem = "; ".join(map(_plain, verdict["errors"]))
+        ok = code == 0 and bool(verdict["ok"])
+        return WorkFacts(alive=False, ended=True, ok=ok, problem=problem, summary=_plain(verdict.get("summary", "")))
     if code == 0:
         return WorkFacts(alive=False, ended=True, ok=True, summary=_said(lines))
     return WorkFacts(alive=False, ended=True, ok=False, problem=f"{_ended(code, signal)}: {_said(lines)}")

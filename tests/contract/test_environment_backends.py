@@ -1,5 +1,6 @@
 """What every backend's fingerprint promises: it changes with the environment, and not because its ComfyUI ran."""
 
+import importlib.util
 import os
 import re
 import shutil
@@ -13,6 +14,7 @@ import pytest
 from orchestrator.environments.backends import BackendError, backend_for
 from orchestrator.environments.checkouts import head_commit
 from orchestrator.environments.content import content_digest, read_content
+from orchestrator.panel import venv
 from orchestrator.workspace import EnvironmentPaths
 
 SITE_PACKAGES = ".venv/lib/python3.11/site-packages"
@@ -232,8 +234,20 @@ def test_the_windows_layout_of_a_venv_is_seen(paths):
     assert fingerprint(paths) != before
 
 
-def test_a_comfygit_environment_is_not_synced_yet(comfygit):
-    assert backend_for(comfygit).sync_plan(comfygit) is None
+def test_a_comfygit_environment_is_synced_by_our_own_python_with_nothing_around_it(comfygit):
+    plan = backend_for(comfygit).sync_plan(comfygit)
+    assert plan.command[:4] == (sys.executable, "-I", "-u", "-m")
+    assert plan.command[5:] == (str(comfygit.root.parent.parent), "one")
+    assert importlib.util.find_spec(plan.command[4]) is not None
+    assert plan.working_directory == comfygit.root
+    assert plan.environ == {}
+
+
+def test_without_comfygit_core_the_error_says_how_to_get_it(comfygit, monkeypatch):
+    monkeypatch.setitem(sys.modules, "comfygit_core", None)  # find_spec then says that there is none
+    with pytest.raises(BackendError, match=r"'one'.*comfygit-core") as caught:
+        backend_for(comfygit).sync_plan(comfygit)
+    assert f"pip install '{venv._CORE}'" in caught.value.hint
 
 
 @pytest.mark.parametrize("missing", ["pyproject.toml", "uv.lock"])
