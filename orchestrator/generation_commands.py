@@ -15,8 +15,8 @@ from orchestrator import generation_showing
 from orchestrator.asking import open_ledger
 from orchestrator.commands import ask_and_follow, print_result
 from orchestrator.environments.content import changes
+from orchestrator.environments.content_work import kept_entries
 from orchestrator.environments.inventory import inventory
-from orchestrator.environments.kept_content import kept_entries
 from orchestrator.errors import OrchestratorError
 from orchestrator.generation_showing import Plan
 from orchestrator.ledger import captured_in

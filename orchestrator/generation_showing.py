@@ -5,13 +5,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import attrs
-from projections.inventory import Difference, compare
 
 from journal.clock import Stamp, iso
 from journal.events import Evidence
 from orchestrator.environments.content import Changes, Entry
 from orchestrator.showing import ago, plain, table
 from projections.generations import Generation
+from projections.inventory import Difference, compare
 
 CHANGES_SHOWN: Final = 4
 """Changes named in one line of the list; the rest is counted."""
@@ -152,7 +152,7 @@ def change_text(change: Difference) -> str:
         name = plain(change.name.removeprefix(".cec/"))
         return f"{name} added" if not change.before else name if change.after else f"{name} removed"
     if not change.before:
-        return f"{name} {_version(change.after)} added".replace("  ", " ")
+        return f"{name} {_version(change.after)} added"
     return f"{name} {_version(change.before)} -> {_version(change.after)}" if change.after else f"{name} removed"
 
 
@@ -199,7 +199,7 @@ def _plan_lines(plan: Plan, now: Stamp) -> Iterator[str]:
         yield "  would write nothing: these files are on the disk already"
     yield from (f"  would write      {plain(name)}" for name in plan.changes.written)
     yield from (f"  would remove     {plain(name)}" for name in plan.changes.removed)
-    yield from (f"  would install    {_install(one)}" for one in plan.differences if _is_synced(one, plan))
+    yield from (f"  would {_install(one)}" for one in plan.differences if _is_synced(one, plan))
     yield from (f"  would leave      {_left(one)}" for one in plan.differences if not _is_synced(one, plan))
     if plan.changes.written or plan.changes.removed:
         yield "what is there now is saved first, as a generation of its own: rollback --to its number undoes it"
@@ -208,12 +208,12 @@ def _plan_lines(plan: Plan, now: Stamp) -> Iterator[str]:
 def _install(change: Difference) -> str:
     what = plain(f"{change.kind} {change.name}")
     if not change.after:
-        return f"nothing in place of {what} {_version(change.before)}, which is not in it"
+        return f"uninstall  {what} {_version(change.before)}"
     now = f" (now {_version(change.before)})" if change.before else ""
-    return f"{what} {_version(change.after)}{now}"
+    return f"install    {what} {_version(change.after)}{now}"
 
 
 def _left(change: Difference) -> str:
     what = plain(f"{change.kind} {change.name}".strip())
-    then = _version(change.after) or ("there" if change.after else "not there")
-    return f"{what} as it is, {_version(change.before) or 'not there'}; it was {then} then"
+    now, then = (_version(version) if version else "not there" for version in (change.before, change.after))
+    return f"{what} as it is, {now}; it was {then} then"

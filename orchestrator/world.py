@@ -41,6 +41,7 @@ class WorkFacts:
     """The worker of the state: `alive` with or without a process of its own, or what it came to (`ended`).
 
     `summary` is of a sync, `checks` of a preflight, `commit`, `files` and `inventory` of a capture as in `capture.finished`,
+    and `content` the half of a fingerprint that stands for what it has kept;
     `written` and `removed` of a restore as in `restore.finished`.
     """
 
@@ -52,6 +53,7 @@ class WorkFacts:
     summary: str = ""
     checks: tuple[str, ...] = ()
     commit: str = ""
+    content: str = ""
     files: tuple[SavedFile, ...] = ()
     inventory: tuple[str, ...] = ()
     written: tuple[str, ...] = ()

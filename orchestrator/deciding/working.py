@@ -15,7 +15,7 @@ from orchestrator.actions import Decision, KillWorker, Took
 from orchestrator.deciding.failing import failure
 from orchestrator.deciding.situation import Situation
 from orchestrator.world import WorkFacts
-from projections.generations import same_content
+from projections.generations import find, same_content
 from projections.jobs import Job
 from projections.state import Goal, Worker, WorkKind
 from projections.switching import Stage
@@ -119,15 +119,18 @@ def _result(situation: Situation, at_work: Worker, facts: WorkFacts) -> tuple[Ev
 
 
 def _captured(situation: Situation, at_work: Worker, facts: WorkFacts) -> CaptureFinished:
+    known = find(situation.state.generations, at_work.generation)
+    changed = bool(facts.ok and facts.content and known is not None and facts.content != known.content)
+    ok = facts.ok and not changed
     return CaptureFinished(
         worker=at_work.worker,
         generation=at_work.generation or 0,
-        ok=facts.ok,
-        commit=facts.commit,
-        files=facts.files,
-        inventory=facts.inventory,
+        ok=ok,
+        commit=facts.commit if ok else "",
+        files=facts.files if ok else (),
+        inventory=facts.inventory if ok else (),
         duration_ns=elapsed_ns(at_work.started, situation.now),
-        error=facts.problem,
+        error="its files were changed while they were kept" if changed else facts.problem,
     )
 
 

@@ -12,9 +12,12 @@ from typing import Any
 
 from journal.events import CaptureFinished
 from journal.masking import mask
-from orchestrator.environments.content import write_back
+from orchestrator.environments.content import Entry, write_back
+from orchestrator.environments.content_files import digest_of
+from orchestrator.environments.git_command import has_repository
+from orchestrator.environments.git_content import load
 from orchestrator.environments.inventory import inventory
-from orchestrator.environments.kept_content import entries_of, has_repository, saved_files
+from orchestrator.environments.saved_content import entries_of, saved_files
 from orchestrator.errors import OrchestratorError
 from orchestrator.workspace import EnvironmentPaths
 from orchestrator.world import WorkFacts
@@ -45,7 +48,8 @@ def restore_command(paths: EnvironmentPaths, captured: CaptureFinished) -> tuple
 def capture_here(paths: EnvironmentPaths) -> WorkFacts:
     """Read what the journal is to keep."""
     try:
-        return _ended(ok=True, files=saved_files(paths), inventory=inventory(paths))
+        files = saved_files(paths)
+        return _ended(ok=True, files=files, content=digest_of(entries_of(files)), inventory=inventory(paths))
     except (OrchestratorError, OSError) as error:
         return _ended(ok=False, problem=_said(error))
 
@@ -59,6 +63,11 @@ def restore_here(paths: EnvironmentPaths, captured: CaptureFinished) -> WorkFact
     return _ended(ok=True, written=done.written, removed=done.removed)
 
 
+def kept_entries(paths: EnvironmentPaths, captured: CaptureFinished) -> dict[str, Entry]:
+    """What was kept, by name. Raises ContentError where the repository does not have it any more."""
+    return load(paths, captured.commit) if captured.commit else entries_of(captured.files)
+
+
 def result_of(log: Path, ended: str) -> WorkFacts:
     """What the process came to, by its log; `ended` says in words how it ended."""
     answer = _last_answer(log)
@@ -68,6 +77,7 @@ def result_of(log: Path, ended: str) -> WorkFacts:
         ok=answer.get("ok") is True,
         problem=_plain(answer.get("error", "")),
         commit=_plain(answer.get("commit", "")),
+        content=_plain(answer.get("content", "")),
         inventory=_texts(answer.get("inventory")),
         written=_texts(answer.get("written")),
         removed=_texts(answer.get("removed")),

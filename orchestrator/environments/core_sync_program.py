@@ -18,10 +18,10 @@ from typing import Any, Final
 import attrs
 
 from journal.masking import mask
-from orchestrator.environments.working_copies import without_misleading
 from orchestrator.environments.core_seams import NoDownloads, lock, recorded_writing, version_mismatches
 from orchestrator.environments.set_aside import SetAside, make_room, set_aside, settle
 from orchestrator.environments.sync_record import SyncRecord, undo_interrupted
+from orchestrator.environments.working_copies import without_misleading
 from orchestrator.logs.tail import MAX_LINE_CHARS
 
 _LOG = logging.getLogger(__name__)

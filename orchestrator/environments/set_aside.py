@@ -16,8 +16,8 @@ import attrs
 
 from journal import clock
 from journal.clock import S
-from orchestrator.environments.working_copies import may_hold_own_work
 from orchestrator.environments.sync_record import SyncRecord
+from orchestrator.environments.working_copies import may_hold_own_work
 
 KEPT_PER_NODE: Final = 2
 _ASIDE = re.compile(r"\.(\d+)\.disabled")

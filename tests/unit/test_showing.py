@@ -4,10 +4,9 @@ import attrs
 import pytest
 
 from journal.clock import S, Stamp
-from journal.events import Evidence, Role
+from journal.events import Role
 from journal.identity import Identity
 from orchestrator import showing
-from projections.generations import Generation
 from projections.state import Control, Outcome, OutcomeState, Parked, Process, WorkspaceState
 
 NOW = Stamp(1_000 * S, 1_000 * S, "boot")
@@ -108,24 +107,6 @@ def test_the_json_form_has_the_same_facts():
 )
 def test_durations_are_rough(seconds, text):
     assert showing.duration(round(seconds * S)) == text
-
-
-def test_generations_are_listed_newest_first_with_their_standing():
-    first = Generation(3, "stable", "f" * 32, Evidence.PROBED, ago(7_200), (), proven=True)
-    second = Generation(9, "nightly", "e" * 32, Evidence.REQUESTER, ago(60), (), disproved="it crashed")
-    lines = showing.generations_text(
-        (first, second, attrs.evolve(first, generation=11, proven=False)), NOW
-    ).splitlines()
-    assert lines[0].split() == ["generation", "environment", "recorded", "evidence", "standing"]
-    assert [line.split()[0] for line in lines[1:]] == ["11", "9", "3"]
-    assert lines[2].endswith("requester  failed since: it crashed")
-    assert lines[3].endswith("probed     proven")
-    assert lines[1].endswith("not yet proven")
-    assert [fact["generation"] for fact in showing.generation_facts((first, second))] == [9, 3]
-
-
-def test_no_generations_is_said_in_words():
-    assert "no environment has been seen healthy" in showing.generations_text((), NOW)
 
 
 def test_an_outcome_says_what_it_cost_and_what_to_do():
