@@ -11,12 +11,11 @@ from journal.events import Evidence
 from orchestrator.environments.content import Changes, Entry
 from orchestrator.showing import ago, plain, table
 from projections.generations import Generation
-from projections.inventory import Difference, compare
+from projections.inventory import Difference, change_text, compare, version_text
 
 CHANGES_SHOWN: Final = 4
 """Changes named in one line of the list; the rest is counted."""
 _MANIFESTS: Final = (".cec/pyproject.toml", "pyproject.toml")
-_COMMIT_DIGITS: Final = 10
 
 
 @attrs.frozen
@@ -145,22 +144,6 @@ def _changed(one: Listed) -> str:
     return (", ".join(said[:CHANGES_SHOWN]) + (f" and {more} more" if more > 0 else "")) or "nothing"
 
 
-def change_text(change: Difference) -> str:
-    """One change in a few words, as in `package idna 3.6 -> 3.7`, `pyproject.toml`, `node lora added`."""
-    name = plain(f"{change.kind} {change.name}".strip())
-    if change.kind == "file":
-        name = plain(change.name.removeprefix(".cec/"))
-        return f"{name} added" if not change.before else name if change.after else f"{name} removed"
-    if not change.before:
-        return f"{name} {_version(change.after)} added"
-    return f"{name} {_version(change.before)} -> {_version(change.after)}" if change.after else f"{name} removed"
-
-
-def _version(version: str) -> str:
-    is_commit = len(version) >= 40 and all(digit in "0123456789abcdef" for digit in version)  # noqa: PLR2004 - sha1
-    return version[:_COMMIT_DIGITS] if is_commit else plain(version)
-
-
 def plan_facts(plan: Plan) -> dict[str, Any]:
     """What `rollback --dry-run --json` prints."""
     return {
@@ -208,12 +191,12 @@ def _plan_lines(plan: Plan, now: Stamp) -> Iterator[str]:
 def _install(change: Difference) -> str:
     what = plain(f"{change.kind} {change.name}")
     if not change.after:
-        return f"uninstall  {what} {_version(change.before)}"
-    now = f" (now {_version(change.before)})" if change.before else ""
-    return f"install    {what} {_version(change.after)}{now}"
+        return f"uninstall  {what} {version_text(change.before)}"
+    now = f" (now {version_text(change.before)})" if change.before else ""
+    return f"install    {what} {version_text(change.after)}{now}"
 
 
 def _left(change: Difference) -> str:
     what = plain(f"{change.kind} {change.name}".strip())
-    now, then = (_version(version) if version else "not there" for version in (change.before, change.after))
+    now, then = (version_text(version) if version else "not there" for version in (change.before, change.after))
     return f"{what} as it is, {now}; it was {then} then"

@@ -8,6 +8,7 @@ from journal.events import (
     ExitCause,
     HealthFailed,
     ProcessExited,
+    ProcessIntended,
     ProcessSpawnFailed,
     ShutdownRequested,
     StartFailed,
@@ -89,20 +90,29 @@ def _of_wish(telling: Telling) -> Cause | None:
 
 
 def _before(telling: Telling) -> Cause:
-    """What a recovery recovers from lies before it."""
+    """What a recovery recovers from lies before it: a crash, or a start that failed, with the exit behind that."""
+    failed: Recorded | None = None
     for recorded in reversed(telling.before):
         event = recorded.event
         if isinstance(event, ProcessExited) and event.cause is ExitCause.CRASH:
-            return Cause(
-                seq=recorded.seq,
-                event=event.stored_name,
-                reason="crash",
-                error=telling.wish.reason,
-                spawn=event.spawn,
-                log_tail=event.log_tail,
-                log=telling.log_of(event.spawn),
-                **_exit_words(event),
-            )
-        if isinstance(event, StartFailed):
-            return _bare(recorded, event.reason, telling.wish.reason or event.error)
+            return _of_crash(telling, recorded, event)
+        if isinstance(event, ProcessIntended) and failed is not None:
+            break  # what ended before this start is not why this one failed
+        if isinstance(event, StartFailed) and failed is None:
+            failed = recorded
+    if failed is not None and isinstance(failed.event, StartFailed):
+        return _bare(failed, failed.event.reason, telling.wish.reason or failed.event.error)
     return _bare(telling.request, "recover", telling.wish.reason)
+
+
+def _of_crash(telling: Telling, recorded: Recorded, event: ProcessExited) -> Cause:
+    return Cause(
+        seq=recorded.seq,
+        event=event.stored_name,
+        reason="crash",
+        error=telling.wish.reason,
+        spawn=event.spawn,
+        log_tail=event.log_tail,
+        log=telling.log_of(event.spawn),
+        **_exit_words(event),
+    )

@@ -5,6 +5,7 @@ from enum import StrEnum
 import attrs
 
 from journal.clock import Stamp
+from projections.inventory import Difference
 
 
 class Ending(StrEnum):
@@ -106,6 +107,7 @@ class Try:
 class Restored:
     """The content of `generation` was written over what is now generation `saved`: going back to that one undoes it.
 
+    `changed` is what had changed since `generation`, where both inventories are known: most likely what went wrong.
     `ref` is where the manifest repository has it, "" where the journal has. Not `ok` and without an `error`: not over.
     """
 
@@ -118,6 +120,7 @@ class Restored:
     removed: tuple[str, ...] = ()
     error: str = ""
     ref: str = ""
+    changed: tuple[Difference, ...] = ()
 
 
 @attrs.frozen

@@ -2,6 +2,7 @@
 
 from journal.codec import Recorded
 from journal.events import CaptureFinished, RestoreFinished, RestoreStarted
+from projections.inventory import compare
 from projections.story_model import Restored
 from projections.story_telling import Telling
 
@@ -10,32 +11,33 @@ def restores_of(telling: Telling) -> tuple[Restored, ...]:
     """Every restore that was begun, in order. One that was interrupted and done again is told once."""
     told: dict[tuple[str, int], Restored] = {}
     for recorded, event in telling.all_of(RestoreStarted):
-        finished = _end_of(telling, recorded)
-        saved = (
-            told[event.environment, event.generation].saved if (event.environment, event.generation) in told else None
-        )
-        told[event.environment, event.generation] = Restored(
-            environment=event.environment,
-            generation=event.generation,
-            saved=event.saved if saved is None else saved,
-            seq=recorded.seq,
-            ok=finished is not None and finished.ok,
-            written=() if finished is None else finished.written,
-            removed=() if finished is None else finished.removed,
-            error="" if finished is None else finished.error,
-            ref=_ref_of(telling, event.saved),
-        )
+        key = event.environment, event.generation
+        saved = told[key].saved if key in told else event.saved
+        told[key] = _told(telling, recorded, event, saved)
     return tuple(told.values())
 
 
-def _end_of(telling: Telling, started: Recorded) -> RestoreFinished | None:
-    return next((event for _, event in telling.all_of(RestoreFinished) if event.worker == started.seq), None)
+def _told(telling: Telling, started: Recorded, event: RestoreStarted, saved: int) -> Restored:
+    finished = next((found for _, found in telling.all_of(RestoreFinished) if found.worker == started.seq), None)
+    was, brought = _captured(telling, saved), _captured(telling, event.generation)
+    return Restored(
+        environment=event.environment,
+        generation=event.generation,
+        saved=saved,
+        seq=started.seq,
+        ok=finished is not None and finished.ok,
+        written=() if finished is None else finished.written,
+        removed=() if finished is None else finished.removed,
+        error="" if finished is None else finished.error,
+        ref=f"refs/comfygit-journal/{saved}" if was is not None and was.commit else "",
+        changed=() if was is None or brought is None else compare(brought.inventory, was.inventory),
+    )
 
 
-def _ref_of(telling: Telling, saved: int) -> str:
-    """The ref of the manifest repository that holds what was overwritten; "" where the journal holds it."""
+def _captured(telling: Telling, generation: int) -> CaptureFinished | None:
+    """How that generation is kept, as far as the events tell."""
     for recorded in (*telling.before, *telling.own):
         event = recorded.event
-        if isinstance(event, CaptureFinished) and event.generation == saved and event.commit:
-            return f"refs/comfygit-journal/{saved}"
-    return ""
+        if isinstance(event, CaptureFinished) and event.generation == generation and event.ok:
+            return event
+    return None

@@ -12,13 +12,14 @@ from comfygit_journal.escaping import cut, escaped
 from comfygit_journal.lines import iso
 from comfygit_journal.present import Present
 from journal.clock import Stamp
+from projections.inventory import change_text
 from projections.story_model import Cause, Ending, Restored, Span, Start, Story
 
 _WIDTH: Final = 100
 _LABEL_WIDTH: Final = 12
 _TAIL_LINES: Final = 6
 _SIGNALS: Final = 6
-_FILES: Final = 6
+_LISTED: Final = 6
 
 _ENDED: Final = {
     Ending.COMPLETE: "complete",
@@ -35,7 +36,7 @@ def story_text(story: Story, present: Present, workspace: str) -> str:
         ("went wrong", [escaped(story.error)] if story.error else []),
         ("evidence", [] if story.cause is None else _evidence(story.cause)),
         ("done", list(_done(story))),
-        ("content", list(map(_restored, story.restores))),
+        ("content", [line for restored in story.restores for line in _restored(restored)]),
         ("probes", ["; ".join(map(_probes, story.starts))] if story.starts else []),
         ("signals", _signals(story)),
         ("outage", _outage(story)),
@@ -109,17 +110,25 @@ def _done(story: Story) -> Iterator[str]:
         yield f"the orchestrator died on the way (event {story.takeovers[0]}); its successor went on"
 
 
-def _restored(restored: Restored) -> str:
-    """What was brought back over what, and that nothing is lost."""
-    files = [*restored.written, *(f"{name} (removed)" for name in restored.removed)]
-    named = ", ".join(map(escaped, files[:_FILES])) + (
-        f" and {len(files) - _FILES} more" if len(files) > _FILES else ""
-    )
-    done = f"brought back: {named or 'nothing differed'}" if restored.ok else "not brought back"
+def _restored(restored: Restored) -> Iterator[str]:
+    """What was brought back over what, what had changed in between, and that nothing is lost."""
+    done = f"brought back: {_listed(_files(restored)) or 'nothing differed'}" if restored.ok else "not brought back"
     error = f" ({escaped(restored.error)})" if restored.error else ""
     where = f", {restored.ref} in its .cec" if restored.ref else ""
     what = f"generation {restored.generation} of {escaped(restored.environment)}"
-    return f"{what} {done}{error}; what was there is generation {restored.saved}{where}"
+    yield f"{what} {done}{error}; what was there is generation {restored.saved}{where}"
+    changed = _listed([change_text(change) for change in restored.changed if change.kind != "file"])
+    if changed:
+        yield f"what had changed since then: {changed}"
+
+
+def _files(restored: Restored) -> list[str]:
+    return [*map(escaped, restored.written), *(f"{escaped(name)} (removed)" for name in restored.removed)]
+
+
+def _listed(said: Sequence[str]) -> str:
+    more = f" and {len(said) - _LISTED} more" if len(said) > _LISTED else ""
+    return ", ".join(said[:_LISTED]) + more
 
 
 def _notes(starts: Sequence[Start]) -> Iterator[str]:
