@@ -18,6 +18,7 @@ from orchestrator.environments.content import (
 from orchestrator.environments.content_files import EXECUTABLE, FILE, LINK, digest_of, read_workflows
 from orchestrator.workspace import EnvironmentPaths
 from tests.helpers.content_fixtures import CONTENT, comfygit_environment, everything, git, write
+from tests.helpers.mounts import REMOUNTED_READ_ONLY, needs_mounts, run_on_tmpfs
 
 
 @pytest.fixture
@@ -298,15 +299,32 @@ def test_a_manifest_folder_that_is_a_link_is_not_written_through(paths, tmp_path
     assert everything(tmp_path) == before
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_where_nothing_can_be_written_nothing_is_changed(paths):
-    wanted = {**read_content(paths), ".cec/uv.lock": Entry(FILE, b"new"), ".cec/nodes/more": Entry(FILE, b"")}
-    (paths.cec / "nodes").chmod(0o500)
-    before = everything(paths.root)
-    with pytest.raises(ContentError, match="nothing was changed"):
-        write_back(paths, wanted)
-    assert everything(paths.root) == before
-    (paths.cec / "nodes").chmod(0o700)
+WRITES_ON_A_DISK = """
+import sys
+from pathlib import Path
+from orchestrator.environments.content import ContentError, Entry, read_content, write_back
+from orchestrator.workspace import EnvironmentPaths
+
+paths = EnvironmentPaths("one", Path(sys.argv[1]))
+before = {path: path.read_bytes() for path in paths.root.rglob("*") if path.is_file()}
+wanted = {".cec/uv.lock": Entry("100644", b"new"), ".cec/more": Entry("100644", b"x" * 4_000_000)}
+try:
+    write_back(paths, wanted)
+except ContentError as error:
+    print("nothing was changed" in str(error), error)
+after = {path: path.read_bytes() for path in paths.root.rglob("*") if path.is_file()}
+print(before == after)
+"""
+
+
+@needs_mounts
+@pytest.mark.parametrize(
+    ("options", "then"), [("size=1m", "true"), ("size=16m", REMOUNTED_READ_ONLY)], ids=["full", "read-only"]
+)
+def test_where_nothing_can_be_written_nothing_is_changed(paths, options, then):
+    said, same = run_on_tmpfs(paths.root, WRITES_ON_A_DISK, options=options, then=then).splitlines()
+    assert said.startswith("True")
+    assert same == "True"
 
 
 @pytest.mark.parametrize("name", ["x" * 300, "x" * 300 + "/y", "y/" + "x" * 300])

@@ -100,7 +100,7 @@ class TestWholeTree:
         assert children.survivors(KEY) == survivors
         assert children.signal(root, KEY, "SIGKILL", whole_tree=True) == SHAPES[shape]
         until(lambda: not children.survivors(KEY))
-        assert not any(is_alive(one) for one in survivors)
+        until(lambda: not any(is_alive(one) for one in survivors))  # one that was cut off from the rest dies unseen
 
     def test_after_kill_9_of_the_root_all_shapes_at_once_are_found_also_by_the_next_orchestrator(
         self, children, tmp_path
