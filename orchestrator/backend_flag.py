@@ -6,31 +6,23 @@ ComfyUI refuses `--cpu` beside an option of the same group, so what its argument
 import argparse
 import functools
 from collections.abc import Sequence
-from typing import Final, NoReturn
+from typing import Final
 
+from orchestrator.quiet_parser import QuietParser, UnparsableError
 from orchestrator.world import TorchBuild, TorchFacts
 
 _FLAGS: Final = ("--cpu", "--gpu-only", "--highvram", "--normalvram", "--lowvram", "--novram")
 _VALUED: Final = ("--cuda-device", "--default-device", "--oneapi-device-selector")
 
 
-class _UnparsableError(Exception):
-    pass
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise _UnparsableError(message)
-
-
 @functools.cache
-def _parser() -> _Parser:
+def _parser() -> QuietParser:
     """Knows the options that choose a device, and no other.
 
     An abbreviation of one of them is the same to ComfyUI, or ambiguous to it: none of its other options is the beginning
     of one of these.
     """
-    parser = _Parser(prog="main.py", add_help=False, argument_default=argparse.SUPPRESS)
+    parser = QuietParser(prog="main.py", add_help=False, argument_default=argparse.SUPPRESS)
     for flag in _FLAGS:
         parser.add_argument(flag, action="store_true")
     for valued in _VALUED:
@@ -43,7 +35,7 @@ def chooses_device(arguments: Sequence[str]) -> bool:
     """Whether `arguments` say what ComfyUI is to run on, or how it is to use the GPU; also where it will refuse them."""
     try:
         known, _others = _parser().parse_known_args(list(arguments))
-    except _UnparsableError:
+    except UnparsableError:
         return True
     return bool(vars(known))
 

@@ -5,15 +5,15 @@ that make the endpoint, and every other one that shares a first letter with them
 ambiguous.
 """
 
-import argparse
 import functools
 import ipaddress
 from collections.abc import Sequence
-from typing import Final, NoReturn
+from typing import Final
 
 import attrs
 
 from orchestrator.config import Config
+from orchestrator.quiet_parser import QuietParser, UnparsableError
 
 COMFYUI_PORT: Final = 8188
 """ComfyUI's own default port."""
@@ -48,20 +48,9 @@ class _Parsed:
     problem: str = ""
 
 
-class _UnparsableError(Exception):
-    pass
-
-
-class _Parser(argparse.ArgumentParser):
-    """argparse that raises where it would print and exit: `exit_on_error=False` alone does not cover every way out."""
-
-    def error(self, message: str) -> NoReturn:
-        raise _UnparsableError(message)
-
-
 @functools.cache
-def _parser() -> _Parser:
-    parser = _Parser(prog="main.py", add_help=False)
+def _parser() -> QuietParser:
+    parser = QuietParser(prog="main.py", add_help=False)
     parser.add_argument("--port", type=int)
     parser.add_argument("--listen", nargs="?", const=_LISTEN_EVERYWHERE)
     parser.add_argument("--tls-keyfile")
@@ -76,7 +65,7 @@ def _parser() -> _Parser:
 def _parse(arguments: Sequence[str]) -> _Parsed:
     try:
         known, _others = _parser().parse_known_args(list(arguments))
-    except _UnparsableError as exc:
+    except UnparsableError as exc:
         return _Parsed(problem=f"ComfyUI will refuse its arguments: {exc}"[:_SHOWN_CHARACTERS])
     parsed = _Parsed(known.port, known.listen, bool(known.tls_keyfile and known.tls_certfile))
     if parsed.port is not None and not 1 <= parsed.port <= _LAST_PORT:

@@ -107,7 +107,7 @@ class Narrator:
         if said is not None and in_switch and said[0] != "DEBUG":
             self._switch_log.write(*said, recorded.at)
             for note in _notes(recorded.event):
-                self._switch_log.write("INFO", note, recorded.at)
+                self._switch_log.write(logging.getLevelName(_level(note)), note, recorded.at)
         if self._ledger.state.lock is not None:
             self._open.set()
 
@@ -155,11 +155,16 @@ class Narrator:
 
 
 _QUIET: Final = frozenset({"health.probed", "file.drifted"})
-_LONG: Final = frozenset({"log_tail", "command", "content", "content_base64", "notes"})
+_LONG: Final = frozenset({"log_tail", "command", "content", "content_base64", "notes", "files", "inventory"})
 
 
 def _notes(event: Event) -> tuple[str, ...]:
     return event.notes if isinstance(event, ProcessIntended) else ()
+
+
+def _level(note: str) -> int:
+    """What was done is said; what could not be told, or done, is a warning."""
+    return logging.INFO if "was added" in note else logging.WARNING
 
 
 def _log(recorded: Recorded) -> None:
@@ -170,4 +175,4 @@ def _log(recorded: Recorded) -> None:
     facts = mask(" ".join(f"{name}={str(value)[:200]!r}" for name, value in shown.items()))
     _LOG.info("%d %s %s", recorded.seq, event.stored_name, facts, extra={"seq": recorded.seq})
     for note in _notes(event):
-        _LOG.info("%s", mask(note), extra={"seq": recorded.seq})
+        _LOG.log(_level(note), "%s", mask(note), extra={"seq": recorded.seq})
