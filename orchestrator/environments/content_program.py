@@ -3,7 +3,7 @@
 `python -I -m orchestrator.environments.content_program capture FOLDER --generation N --journal ID --keep 1,2,3`
 `python -I -m orchestrator.environments.content_program restore FOLDER --commit OID`
 
-The last line of output is a JSON object: `ok`, `error`, and for a capture `commit` ("" where there is no manifest
+The last line of output is a JSON object: `ok`, `error`, and for a capture `commit` ("" and `files` where there is no manifest
 repository), `content` (the digest) and `inventory`; for a restore `written` and `removed`. Exit status 0 is success.
 """
 
@@ -14,11 +14,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import attrs
+
 from orchestrator.environments.content import ContentError, content_digest, write_back
 from orchestrator.environments.content_rules import printable
 from orchestrator.environments.git_command import has_repository
 from orchestrator.environments.git_content import keep, load
 from orchestrator.environments.inventory import inventory
+from orchestrator.environments.saved_content import saved_files
 from orchestrator.errors import OrchestratorError
 from orchestrator.workspace import EnvironmentPaths
 
@@ -26,13 +29,16 @@ from orchestrator.workspace import EnvironmentPaths
 def capture(paths: EnvironmentPaths, generation: int, journal_id: str, wanted: frozenset[int]) -> dict[str, Any]:
     """Keep what is there now. Raises ContentError, also when it changed meanwhile."""
     before = content_digest(paths)
-    commit = keep(paths, generation, journal_id, wanted) if has_repository(paths) else ""
+    has_one = has_repository(paths)
+    commit = keep(paths, generation, journal_id, wanted) if has_one else ""
+    files = () if has_one else saved_files(paths)
     parts = inventory(paths)
     if not before or content_digest(paths) != before:
         what = "changed while it was being kept" if before else "cannot be read"
         message = f"keeping the content of environment {paths.name!r}: it {what}"
         raise ContentError(message, f"see what is writing to {paths.root}, and that it can be read")
-    return {"ok": True, "commit": commit, "content": before, "inventory": parts, "error": ""}
+    kept = {"commit": commit, "files": [attrs.asdict(file) for file in files]}
+    return {"ok": True, **kept, "content": before, "inventory": parts, "error": ""}
 
 
 def restore(paths: EnvironmentPaths, commit: str) -> dict[str, Any]:
@@ -58,7 +64,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 _NOTHING: dict[str, dict[str, Any]] = {
-    "capture": {"commit": "", "content": "", "inventory": []},
+    "capture": {"commit": "", "files": [], "content": "", "inventory": []},
     "restore": {"written": [], "removed": []},
 }
 

@@ -1,38 +1,30 @@
-"""Capturing and restoring as work for a worker: with a manifest repository by a process of its own, else at once.
+"""Capturing and restoring as work for a worker, by a process of its own: `content_program`, whose last line is the answer.
 
-The process is `content_program`; its last line of output is the answer. Without a repository the content is a few small
-files, read and written here.
+What the journal itself holds is a few small files, written back here.
 """
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from journal.events import CaptureFinished
+from journal.events import CaptureFinished, SavedFile
 from journal.masking import mask
 from orchestrator.environments.content import Entry, write_back
-from orchestrator.environments.content_files import digest_of
-from orchestrator.environments.git_command import has_repository
 from orchestrator.environments.git_content import load
-from orchestrator.environments.inventory import inventory
-from orchestrator.environments.saved_content import entries_of, saved_files
+from orchestrator.environments.saved_content import entries_of
 from orchestrator.errors import OrchestratorError
 from orchestrator.workspace import EnvironmentPaths
 from orchestrator.world import WorkFacts
 
 _PROGRAM = ("-I", "-m", "orchestrator.environments.content_program")
-_ANSWER_BYTES = 4 * 1024 * 1024
+_ANSWER_BYTES = 64 * 1024 * 1024
 _ERROR_CHARS = 600
 
 
-def capture_command(
-    paths: EnvironmentPaths, generation: int, journal_id: str, kept: Sequence[int]
-) -> tuple[str, ...] | None:
-    """The command that keeps the content in the manifest repository; None where there is none: `capture_here`."""
-    if not has_repository(paths):
-        return None
+def capture_command(paths: EnvironmentPaths, generation: int, journal_id: str, kept: Sequence[int]) -> tuple[str, ...]:
+    """The command that keeps the content; of older generations only those in `kept` stay."""
     numbers = ",".join(map(str, kept))
     options = ("--generation", str(generation), "--journal", journal_id, "--keep", numbers)
     return (sys.executable, *_PROGRAM, "capture", str(paths.root), *options)
@@ -43,15 +35,6 @@ def restore_command(paths: EnvironmentPaths, captured: CaptureFinished) -> tuple
     if not captured.commit:
         return None
     return (sys.executable, *_PROGRAM, "restore", str(paths.root), "--commit", captured.commit)
-
-
-def capture_here(paths: EnvironmentPaths) -> WorkFacts:
-    """Read what the journal is to keep."""
-    try:
-        files = saved_files(paths)
-        return _ended(ok=True, files=files, content=digest_of(entries_of(files)), inventory=inventory(paths))
-    except (OrchestratorError, OSError) as error:
-        return _ended(ok=False, problem=_said(error))
 
 
 def restore_here(paths: EnvironmentPaths, captured: CaptureFinished) -> WorkFacts:
@@ -78,6 +61,7 @@ def result_of(log: Path, ended: str) -> WorkFacts:
         problem=_plain(answer.get("error", "")),
         commit=_plain(answer.get("commit", "")),
         content=_plain(answer.get("content", "")),
+        files=tuple(_files(answer.get("files"))),
         inventory=_texts(answer.get("inventory")),
         written=_texts(answer.get("written")),
         removed=_texts(answer.get("removed")),
@@ -91,6 +75,13 @@ def _last_answer(log: Path) -> dict[str, Any] | None:
     except (OSError, IndexError, ValueError, RecursionError):
         return None
     return answer if isinstance(answer, dict) else None
+
+
+def _files(value: object) -> Iterator[SavedFile]:
+    for item in value if isinstance(value, list) else ():
+        match item:
+            case {"name": str(name), "text": str(text)}:
+                yield SavedFile(name, text)
 
 
 def _texts(value: object) -> tuple[str, ...]:

@@ -18,7 +18,6 @@ from journal.masking import mask
 from orchestrator.environments.backends import backend_for
 from orchestrator.environments.content_work import (
     capture_command,
-    capture_here,
     restore_command,
     restore_here,
     result_of,
@@ -90,10 +89,7 @@ class Workers:
         """Keep the environment's content for `generation`; of older ones only those of `kept` stay."""
         paths = self._workspace.environment(environment)
         command = capture_command(paths, generation, self._journal_id, kept)
-        if command is None:
-            self._done[worker] = _Done(capture_here(paths))
-        else:
-            self._start(worker, command, paths.root, {}, self.log_path(worker, environment, WorkKind.CAPTURE))
+        self._start(worker, command, paths.root, {}, self.log_path(worker, environment, WorkKind.CAPTURE))
 
     def start_restore(self, worker: int, environment: str, captured: CaptureFinished | None) -> None:
         """Write back what was kept, as `captured` tells."""
