@@ -109,6 +109,7 @@ class Restored:
 
     `changed` is what had changed since `generation`, where both inventories are known: most likely what went wrong.
     `ref` is where the manifest repository has it, "" where the journal has. Not `ok` and without an `error`: not over.
+    `interrupted`: it was begun more than once, and `written` and `removed` are only what was left to do at last.
     """
 
     environment: str
@@ -121,6 +122,7 @@ class Restored:
     error: str = ""
     ref: str = ""
     changed: tuple[Difference, ...] = ()
+    interrupted: bool = False
 
 
 @attrs.frozen

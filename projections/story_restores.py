@@ -1,5 +1,7 @@
 """What a switch brought back: which content, over which, and how that is undone."""
 
+import attrs
+
 from journal.codec import Recorded
 from journal.events import CaptureFinished, RestoreFinished, RestoreStarted
 from projections.inventory import compare
@@ -13,7 +15,7 @@ def restores_of(telling: Telling) -> tuple[Restored, ...]:
     for recorded, event in telling.all_of(RestoreStarted):
         key = event.environment, event.generation
         saved = told[key].saved if key in told else event.saved
-        told[key] = _told(telling, recorded, event, saved)
+        told[key] = attrs.evolve(_told(telling, recorded, event, saved), interrupted=key in told)
     return tuple(told.values())
 
 

@@ -20,10 +20,12 @@ def bring_back(situation: Situation, job: Job, facts: EnvironmentFacts) -> Decis
     if not here:
         error = f"what is in environment {job.wanted} could not be read, so that nothing of it was overwritten"
         return situation.act(*failure(state, job, "restore", error))
+    if (
+        job.restoring
+    ):  # one that was interrupted: what is there now is half of each, or all of it and nobody has said so
+        return _restore(situation, wanted, job.saved[job.wanted])
     if here == wanted.content:
         return None
-    if job.restoring:  # one that was interrupted: what is there now is half of each
-        return _restore(situation, wanted, job.saved[job.wanted])
     holder = holder_of(state.generations, job.wanted, facts.fingerprint or "")
     if holder is not None:
         return _restore(situation, wanted, holder.generation)

@@ -1,5 +1,6 @@
 """Real ComfyGit environments, synced by the real comfygit-core: what a rollback brings back, and what nothing ever touches."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -21,14 +22,13 @@ from journal.events import (
     RestoreFinished,
     RestoreStarted,
     SwitchRequested,
-    WorkerSpawned,
 )
-from journal.identity import is_alive
+from journal.identity import Identity, is_alive
 from orchestrator.environments.git_content import keep
 from orchestrator.ledger import Ledger
 from orchestrator.workspace import open_workspace
 from projections.generations import KEPT
-from projections.state import OutcomeState, WorkKind
+from projections.state import OutcomeState, WorkKind, WorkspaceState
 from tests.helpers.live_content import (
     GOOD_NODE,
     LAST_LINE,
@@ -174,39 +174,49 @@ def test_nobodys_work_is_lost_by_starts_switches_failures_a_rollback_and_its_und
     assert state_of_it() == dirty
 
 
-def test_a_restore_whose_orchestrator_and_worker_are_killed_is_finished_by_the_next_one(comfygit):
+def test_a_restore_whose_orchestrator_is_killed_is_finished_by_the_next_one_whatever_its_worker_had_done(comfygit):
     live = comfygit()
     generation = kept(live, "alpha").generation
     manifest = manifest_of(live, "alpha")
     good, overlay = manifest.read_bytes(), manifest.parent / "overlays" / ".local.toml"
-    for workers_die in (True, False):
+    for worker_dies in (True, False):
         overlay.parent.mkdir(exist_ok=True)
         overlay.write_text("mine = true\n")
-        edited = good + f"\n# workers die: {workers_die}\n".encode()
+        edited = good + f"\n# worker dies: {worker_dies}\n".encode()
         manifest.write_bytes(edited)
-        process = live.orchestrators[-1]
-        asked = live.cli("rollback", "--to", str(generation), "--timeout", "0.001")
-        assert asked.returncode == 1
-        state = live.until(lambda state: state.worker is not None and state.worker.kind is WorkKind.RESTORE)
-        process.kill()
-        process.wait()
-        if workers_die:
-            spawned = [event.identity for event in live.of(WorkerSpawned) if event.worker == state.worker.worker]
-            for identity in filter(is_alive, spawned):
-                os.kill(identity.pid, signal.SIGKILL)
-            until(lambda: not any(map(is_alive, spawned)))  # noqa: B023 - called at once
-            manifest.write_bytes(good)  # as far as it had come: the overlay is still there
+        assert live.cli("rollback", "--to", str(generation), "--timeout", "0.001").returncode == 1
+        worker = live.until(lambda state: restorer(state) is not None).worker
+        live.orchestrators[-1].kill()
+        live.orchestrators[-1].wait()
+        ended_by_now(worker.identity, kill=worker_dies)
+        if worker_dies:  # as far as it may have come: one file of two
+            manifest.write_bytes(good)
+            overlay.parent.mkdir(exist_ok=True)
             overlay.write_text("mine = true\n")
         live.start()
         ended = live.until(lambda state: state.job is None and state.serving == "alpha").switches[-1]
         assert ended.state is OutcomeState.COMPLETE
         assert (manifest.read_bytes(), overlay.exists()) == (good, False)
-        finished = live.of(RestoreFinished)[-1]
-        assert finished.ok
-        saved = live.of(RestoreStarted)[-1].saved
+        assert live.of(RestoreFinished)[-1].ok
+        [saved] = {event.saved for event in live.of(RestoreStarted)[-2:]}
         assert in_ref(live, "alpha", saved, "pyproject.toml") == edited
         assert in_ref(live, "alpha", saved, "overlays/.local.toml") == b"mine = true\n"
+        told = live.cli("explain", tool="journal").stdout
+        assert f"generation {generation} of alpha brought back, what an interrupted try had left of it" in told
         kept(live, "alpha")
+
+
+def restorer(state: WorkspaceState) -> Identity | None:
+    """The process that restores at this moment."""
+    worker = state.worker
+    return worker.identity if worker is not None and worker.kind is WorkKind.RESTORE else None
+
+
+def ended_by_now(identity: Identity, *, kill: bool) -> None:
+    if kill and is_alive(identity):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(identity.pid, signal.SIGKILL)
+    until(lambda: not is_alive(identity))
 
 
 def test_forgotten_generations_lose_their_refs_and_pinned_proven_and_other_journals_keep_theirs(workspace, uv_cache):

@@ -227,8 +227,9 @@ class Invariants:
         environment = self.machine.environments[event.environment]
         saved = environment.refs.get(event.saved)
         here = environment.content
-        must(here == saved or here.startswith(HALF), "{} overwrites {!r}, but {!r} is saved", event, here, saved)
         must(event.generation in environment.refs, "{} has nothing to bring back", event)
+        interrupted = here.startswith(HALF) or here == environment.refs[event.generation]
+        must(here == saved or interrupted, "{} overwrites {!r}, but {!r} is saved", event, here, saved)
         job = state.job
         failed = {name for name, _ in job.failed} if job is not None else set()
         asked = job is not None and (job.generation == event.generation or event.environment in job.saved)

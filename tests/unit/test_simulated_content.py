@@ -255,10 +255,12 @@ def test_wherever_the_orchestrator_dies_the_content_comes_back_and_what_was_ther
         overwritten = world["a"].content
         world.run_until(lambda w: over(w) or w.orchestrator is None)
         if world.orchestrator is None and not guarded:
+            world.run(1)  # a worker of its may end by itself meanwhile
             world.run_orchestrator(manual=False)
         world.run_until(over)
         assert (world["a"].content, world.state.serving) == (GOOD, "a")
         assert overwritten in world["a"].refs.values()
+        assert [one.ok for one in world.events(RestoreFinished)] == [True]
         world.check_replay()
         if world.boundaries < world.dies_at_boundary:
             break

@@ -21,6 +21,7 @@ from journal.events import (
     SwitchRefused,
     SwitchRolledBack,
     SwitchRollingBack,
+    WorkerLost,
 )
 from projections.story import Story, story_of
 from tests.helpers.story_events import (
@@ -246,12 +247,14 @@ def test_the_json_holds_every_field_of_the_story(make):
     assert [span["name"] for span in document["stages"]] == [span.name for span in story.stages]
 
 
-def brought_back(*, ok: bool = True) -> History:
+def brought_back(*, ok: bool = True, tries: int = 1) -> History:
     """A start with an update fails, and the content of generation 3 comes back over what is generation 40 now."""
     history = serving("old")
     history.crash(history.main)
     history.ask("old", "old", kind=SwitchKind.RECOVER, reason="ComfyUI of old failed: exit code 7")
     history.add(RollbackTried(environment="old", generation=3, attempt=1, restores=True))
+    for _ in range(tries - 1):
+        history.add(WorkerLost(worker=history.add(RestoreStarted(environment="old", generation=3, saved=40))))
     worker = history.add(RestoreStarted(environment="old", generation=3, saved=40))
     history.add(
         RestoreFinished(
@@ -279,6 +282,14 @@ def test_what_was_brought_back_is_told_with_the_way_to_undo_it():
         ".cec/overlays/new.toml (removed); what was there is generation 40"
     )
     assert "comfygit-orchestrator rollback --workspace /ws --to 40" in section(shown, "next")
+
+
+def test_one_that_was_interrupted_is_told_once_with_what_was_left_to_do():
+    shown = section(text(brought_back(tries=2)), "content")
+    assert shown.startswith(
+        "generation 3 of old brought back, what an interrupted try had left of it: .cec/pyproject.toml, .cec/uv.lock, "
+    )
+    assert shown.count("generation 3") == 1
 
 
 def test_a_restore_that_failed_says_why():

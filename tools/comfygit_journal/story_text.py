@@ -112,7 +112,10 @@ def _done(story: Story) -> Iterator[str]:
 
 def _restored(restored: Restored) -> Iterator[str]:
     """What was brought back over what, what had changed in between, and that nothing is lost."""
-    done = f"brought back: {_listed(_files(restored)) or 'nothing differed'}" if restored.ok else "not brought back"
+    what_for, nothing = ("brought back", "nothing differed")
+    if restored.interrupted:
+        what_for, nothing = ("brought back, what an interrupted try had left of it", "nothing")
+    done = f"{what_for}: {_listed(_files(restored)) or nothing}" if restored.ok else "not brought back"
     error = f" ({escaped(restored.error)})" if restored.error else ""
     where = f", {restored.ref} in its .cec" if restored.ref else ""
     what = f"generation {restored.generation} of {escaped(restored.environment)}"
