@@ -83,11 +83,12 @@ class StartCapture:
 
 @attrs.frozen
 class StartRestore:
-    """Write the content of a generation back, in the background."""
+    """Write the content of a generation over that of the generation `saved`, in the background."""
 
     worker: int
     environment: str
     generation: int
+    saved: int
 
 
 @attrs.frozen

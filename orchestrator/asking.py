@@ -112,14 +112,20 @@ def are_files_deleted(workspace: Workspace, state: WorkspaceState) -> bool:
     return was_deleted(state, clock.read(), lock_there=lock_there, request_there=request_there)
 
 
-def command_ask(workspace: Workspace, target: str, generation: int | None = None) -> SwitchAsk:
-    """What a command of this process asks for: a switch to `target`, or (with `generation`) the way back to one."""
+def command_ask(
+    workspace: Workspace, target: str, generation: int | None = None, *, restores: bool = False
+) -> SwitchAsk:
+    """What a command of this process asks for: a switch to `target`, or (with `generation`) the way back to one.
+
+    `restores`: that generation's content is brought back.
+    """
     return SwitchAsk(
         target=target,
         origin=Origin.CLI,
         problem=workspace.environment_problem(target),
         generation=generation,
         requester=own_identity(),
+        restores=restores,
     )
 
 

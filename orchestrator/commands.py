@@ -31,6 +31,7 @@ from orchestrator.launching import spawn_orchestrator
 from orchestrator.ledger import Ledger
 from orchestrator.waiting import ProgressLine
 from orchestrator.workspace import Workspace, WorkspaceError, open_workspace
+from orchestrator.world import SwitchAsk
 from projections.state import Outcome, OutcomeState, WorkspaceState
 
 DEAD_AFTER_S = 5.0
@@ -83,15 +84,14 @@ def _see_to_it(ledger: Ledger) -> None:
 def switch(workspace: Path | None, target: str, *, wait: bool, timeout_s: float | None, as_json: bool) -> int:
     """Ask for a switch to `target`; with `wait`, stay until it has ended."""
     with _ledger(workspace) as ledger:
-        return ask_and_follow(ledger, target, None, wait=wait, timeout_s=timeout_s, as_json=as_json)
+        ask = command_ask(ledger.workspace, target)
+        return ask_and_follow(ledger, ask, wait=wait, timeout_s=timeout_s, as_json=as_json)
 
 
-def ask_and_follow(
-    ledger: Ledger, target: str, generation: int | None, *, wait: bool, timeout_s: float | None, as_json: bool
-) -> int:
-    """Ask for a switch to `target`, with `generation` for the way back to that, and stay until it has ended if `wait`."""
+def ask_and_follow(ledger: Ledger, ask: SwitchAsk, *, wait: bool, timeout_s: float | None, as_json: bool) -> int:
+    """Ask for a switch, and stay until it has ended if `wait`."""
     asked = clock.read()
-    answer = ask_switch(ledger, command_ask(ledger.workspace, target, generation))
+    answer = ask_switch(ledger, ask)
     if answer.refused is not None:
         refused = answer.refused
         already = refused.why is RefusalReason.ALREADY_SERVING
@@ -105,7 +105,7 @@ def ask_and_follow(
         return 0 if already else 1
     _see_to_it(ledger)
     if not wait:
-        text = f"switch {answer.switch} to {target} requested; watch it with: comfygit-orchestrator status --watch"
+        text = f"switch {answer.switch} to {ask.target} requested; watch it with: comfygit-orchestrator status --watch"
         print_result(text, {"switch": answer.switch, "outcome": None}, as_json=as_json)
         return 0
     return _follow(ledger, answer.switch or 0, asked, timeout_s, as_json=as_json)

@@ -12,7 +12,7 @@ from journal.errors import JournalMissing
 from journal.events import GenerationPinned, GenerationUnpinned
 from journal.store import Journal
 from orchestrator import generation_showing
-from orchestrator.asking import open_ledger
+from orchestrator.asking import command_ask, open_ledger
 from orchestrator.commands import ask_and_follow, print_result
 from orchestrator.environments.content import changes
 from orchestrator.environments.content_work import kept_entries
@@ -26,6 +26,7 @@ from projections.generations import Candidate, Generation, find, named
 from projections.rollback import ways_back
 from projections.state import WorkspaceState
 
+_MOST_DIGITS = 18
 _NAME = re.compile(r"(?!\d+$)[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
 
 
@@ -62,11 +63,16 @@ def pin(workspace: Path | None, generation: str, name: str, *, as_json: bool) ->
         raise OrchestratorError(message, "letters, digits, dots, dashes and underscores; at most 40; not only digits")
     with open_ledger(open_workspace(workspace), "cli") as ledger:
         found = _meant(ledger.state, generation)
-        holder = named(ledger.state.generations, name) if name else None
-        if holder is not None and holder.generation != found.generation:
-            message = f"generation {holder.generation} is called {name!r} already"
-            raise OrchestratorError(message, f"unpin it first: comfygit-orchestrator generations unpin {name}")
-        ledger.ask(lambda _: (Draft(GenerationPinned(generation=found.generation, name=name)),))
+        name = name or found.name
+
+        def answer(state: WorkspaceState) -> tuple[Draft, ...]:
+            holder = named(state.generations, name)
+            if holder is not None and holder.generation != found.generation:
+                message = f"generation {holder.generation} is called {name!r} already"
+                raise OrchestratorError(message, f"unpin it first: comfygit-orchestrator generations unpin {name}")
+            return (Draft(GenerationPinned(generation=found.generation, name=name)),)
+
+        ledger.ask(answer)
         called = f" as {name}" if name else ""
         facts = {"generation": found.generation, "pinned": True, "name": name or None}
         print_result(f"generation {found.generation} is kept{called}", facts, as_json=as_json)
@@ -85,7 +91,8 @@ def unpin(workspace: Path | None, generation: str, *, as_json: bool) -> int:
 
 def _meant(state: WorkspaceState, given: str) -> Generation:
     """The generation of that number or name. Raises NoSuchGeneration."""
-    found = find(state.generations, int(given)) if given.isdecimal() else named(state.generations, given)
+    is_number = given.isdecimal() and len(given) <= _MOST_DIGITS
+    found = find(state.generations, int(given)) if is_number else named(state.generations, given)
     if found is None:
         message = f"there is no generation {given!r:.60}, or it is not remembered any more"
         raise NoSuchGeneration(message, "list them with: comfygit-orchestrator generations")
@@ -103,18 +110,26 @@ def rollback(
             click.echo("error: there is no healthy generation to go back to", err=True)
             click.echo("hint: list them with: comfygit-orchestrator generations", err=True)
             return 1
+        if generation is not None and not candidate.restores and not dry_run:
+            raise _not_kept(_meant(state, generation))
         if dry_run:
             plan = _plan(ledger.workspace, ledger.journal, find(state.generations, candidate.generation), candidate)
             text = generation_showing.plan_text(plan, clock.read())
             print_result(text, generation_showing.plan_facts(plan), as_json=as_json)
             return 0
-        return ask_and_follow(
-            ledger, candidate.environment, candidate.generation, wait=True, timeout_s=timeout_s, as_json=as_json
-        )
+        ask = command_ask(ledger.workspace, candidate.environment, candidate.generation, restores=candidate.restores)
+        return ask_and_follow(ledger, ask, wait=True, timeout_s=timeout_s, as_json=as_json)
+
+
+def _not_kept(generation: Generation) -> OrchestratorError:
+    why = f": {generation.not_kept}" if generation.not_kept else ""
+    message = f"going back to generation {generation.generation}: its content was not kept{why}"
+    hint = f"to start it as it is on the disk: comfygit-orchestrator switch {generation.environment}"
+    return OrchestratorError(message, hint)
 
 
 def _best(state: WorkspaceState) -> Candidate | None:
-    return next(iter(ways_back(state)), None)
+    return next(iter(ways_back(state, asked=True)), None)
 
 
 def _as_candidate(generation: Generation) -> Candidate:
@@ -125,8 +140,8 @@ def _plan(workspace: Workspace, journal: Journal, generation: Generation | None,
     """What going back there would do, by looking at the disk as it is. Raises OrchestratorError."""
     captured = None if generation is None else captured_in(journal, generation)
     problem = workspace.environment_problem(candidate.environment)
-    if generation is None or captured is None or problem:
-        return Plan(candidate.environment, generation, problem=problem)
+    if generation is None or captured is None or problem or not candidate.restores:
+        return Plan(candidate.environment, generation, problem=problem, restores=candidate.restores)
     paths = workspace.environment(candidate.environment)
     wanted = kept_entries(paths, captured)
     return Plan(

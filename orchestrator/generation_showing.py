@@ -15,6 +15,7 @@ from projections.inventory import Difference, change_text, compare, version_text
 
 CHANGES_SHOWN: Final = 4
 """Changes named in one line of the list; the rest is counted."""
+_WHY_CHARS: Final = 60
 _MANIFESTS: Final = (".cec/pyproject.toml", "pyproject.toml")
 
 
@@ -37,6 +38,7 @@ class Plan:
     inventory_now: tuple[str, ...] = ()
     manifest: str = ""
     problem: str = ""
+    restores: bool = True
 
     @property
     def differences(self) -> tuple[Difference, ...]:
@@ -133,7 +135,9 @@ def standing(generation: Generation) -> str:
 def _content(generation: Generation) -> str:
     if generation.kept is not None:
         return "kept"
-    return f"not kept: {plain(generation.not_kept)}" if generation.not_kept else "not kept"
+    why = plain(generation.not_kept)
+    shown = why if len(why) <= _WHY_CHARS else f"{why[:_WHY_CHARS]}..."
+    return f"not kept: {shown}" if why else "not kept"
 
 
 def _changed(one: Listed) -> str:
@@ -173,6 +177,9 @@ def _plan_lines(plan: Plan, now: Stamp) -> Iterator[str]:
     yield f"would go back to environment {plan.environment}{seen}"
     if plan.problem:
         yield f"  but it cannot: {plain(plan.problem)}"
+        return
+    if plan.changes is None and not plan.restores and g is not None and g.kept is not None:
+        yield "  would write nothing: it would be started as it is on the disk"
         return
     if plan.changes is None:
         why = f": {plain(g.not_kept)}" if g is not None and g.not_kept else ""

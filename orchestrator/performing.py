@@ -140,7 +140,8 @@ class Performer:
         return mask(", ".join(named)) or "a process that we may not look at"
 
     def _start_restore(self, effect: StartRestore) -> None:
-        self._workers.start_restore(effect.worker, effect.environment, self._ledger.captured(effect.generation))
+        wanted, saved = self._ledger.captured(effect.generation), self._ledger.captured(effect.saved)
+        self._workers.start_restore(effect.worker, effect.environment, wanted, saved)
 
     def _kill_worker(self, _effect: KillWorker) -> None:
         if self._ledger.state.worker is not None:

@@ -42,7 +42,7 @@ class WorkFacts:
 
     `summary` is of a sync, `checks` of a preflight, `commit`, `files` and `inventory` of a capture as in `capture.finished`,
     and `content` the half of a fingerprint that stands for what it has kept;
-    `written` and `removed` of a restore as in `restore.finished`.
+    `written` and `removed` of a restore as in `restore.finished`; `changed`: somebody had worked on what was to be overwritten.
     """
 
     alive: bool
@@ -56,6 +56,7 @@ class WorkFacts:
     content: str = ""
     files: tuple[SavedFile, ...] = ()
     inventory: tuple[str, ...] = ()
+    changed: bool = False
     written: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
 
@@ -148,7 +149,10 @@ class EnvironmentFacts:
 
 @attrs.frozen
 class SwitchAsk:
-    """Somebody wants another environment. `problem` is what is wrong with its name or folder ("" when nothing is)."""
+    """Somebody wants another environment. `problem` is what is wrong with its name or folder ("" when nothing is).
+
+    `generation` and `restores` as in `switch.requested`.
+    """
 
     target: str
     origin: Origin
@@ -157,6 +161,7 @@ class SwitchAsk:
     generation: int | None = None
     requester: Identity | None = None
     reason: str = ""
+    restores: bool = False
 
 
 @attrs.frozen

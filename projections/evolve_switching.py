@@ -50,6 +50,7 @@ def _requested(state: WorkspaceState, event: SwitchRequested, recorded: Recorded
         requested=recorded.at,
         served=served,
         generation=event.generation,
+        restores=event.restores,
         requester=event.requester,
         origin=event.origin,
         verdict=Verdict.FAILED if recovering else Verdict.NONE,

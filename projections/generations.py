@@ -8,7 +8,9 @@ from journal.clock import Stamp
 from journal.events import Evidence
 
 KEPT = 20
-"""Generations that are remembered: so many proven ones, as many others, and all that are pinned. The journal keeps all."""
+"""Generations of an environment that are remembered: so many proven ones, as many that are not, as many that were saved
+before a restore, and all that are pinned. The journal keeps all.
+"""
 
 
 @attrs.frozen
@@ -142,11 +144,14 @@ def holder_of(generations: Sequence[Generation], environment: str, fingerprint: 
 
 
 def remembered(generations: Sequence[Generation], in_use: frozenset[int | None]) -> tuple[Generation, ...]:
-    """Those that are kept on, in their order: the pinned, those `in_use`, KEPT proven ones and KEPT others."""
-    newest = newest_first(generations)
-    proven = [g.generation for g in newest if g.proven][:KEPT]
-    others = [g.generation for g in newest if not g.proven][:KEPT]
-    wanted = {*proven, *others, *in_use}
+    """Those that are kept on, in their order: the pinned, those `in_use`, and KEPT of each kind of each environment."""
+    counted: dict[tuple[str, bool, bool], int] = {}
+    wanted = set(in_use)
+    for g in newest_first(generations):
+        kind = (g.environment, g.proven, g.evidence is Evidence.SAVED)
+        counted[kind] = counted.get(kind, 0) + 1
+        if counted[kind] <= KEPT:
+            wanted.add(g.generation)
     return tuple(g for g in generations if g.pinned or g.generation in wanted)
 
 

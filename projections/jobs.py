@@ -55,6 +55,7 @@ class Job:
     spawn: int | None = None
     served: Candidate | None = None
     generation: int | None = None
+    restores: bool = False
     requester: Identity | None = None
     origin: Origin = Origin.SUPERVISOR
     verdict: Verdict = Verdict.NONE
@@ -93,7 +94,7 @@ class Job:
         """The generation whose content is to be brought back for it; None: it is started as it is on the disk."""
         if self.rolling is not None:
             return self.rolling.generation if self.rolling.restores else None
-        return self.generation
+        return self.generation if self.restores else None
 
     @property
     def wanted(self) -> str:

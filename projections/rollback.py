@@ -1,6 +1,6 @@
 """Where a rollback goes, from the state: that of the open switch, and one that would begin now."""
 
-from projections.generations import Candidate, Spent, content_of, rollback_candidates
+from projections.generations import Candidate, Spent, content_of, latest_of, rollback_candidates
 from projections.jobs import Job, Verdict
 from projections.state import WorkspaceState
 
@@ -30,12 +30,22 @@ def _spent(job: Job) -> Spent:
     return Spent(job.failed, others, job.tried)
 
 
-def ways_back(state: WorkspaceState) -> tuple[Candidate, ...]:
-    """Where to go from what serves, or has failed: to another content of the same environment, or to another environment."""
+def ways_back(state: WorkspaceState, *, asked: bool = False) -> tuple[Candidate, ...]:
+    """Where to go from what serves, or has failed: to another content of the same environment, or to another environment.
+
+    `asked`: somebody wants to know; where nothing serves and nothing has failed, from what was healthy last.
+    """
     environment = state.serving or state.environment
-    main, trouble = state.main_process, state.trouble
-    content = "" if main is None else content_of(main.fingerprint)
-    if main is None and trouble is not None and trouble.environment == environment:
-        content = trouble.content
-    spent = Spent(frozenset({(environment, content)}))
+    spent = Spent(frozenset({(environment, _present(state, environment, asked=asked))}))
     return rollback_candidates(state.generations, served=None, source=environment, spent=spent)
+
+
+def _present(state: WorkspaceState, environment: str, *, asked: bool) -> str:
+    """The content with which it serves, has failed, or (`asked`) was last healthy; "" when that is not known."""
+    main, trouble = state.main_process, state.trouble
+    if main is not None:
+        return content_of(main.fingerprint)
+    if trouble is not None and trouble.environment == environment:
+        return trouble.content
+    last = latest_of(state.generations, environment) if asked else None
+    return "" if last is None else last.content

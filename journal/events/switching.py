@@ -55,7 +55,8 @@ class SwitchRequested(Event):
     """A switch begins; its id is this event's seq. In the same transaction as its `lock.acquired`.
 
     `source` is "" when nothing served. `generation`: the one to return to, for a rollback by command. `requester` is the
-    process that asked, where it is known. `reason` says why, for a recovery.
+    process that asked, where it is known. `reason` says why, for a recovery. `restores`: the content of `generation` is
+    brought back; else its environment is started as it is on the disk.
     """
 
     target: str
@@ -65,6 +66,7 @@ class SwitchRequested(Event):
     generation: int | None = None
     requester: Identity | None = None
     reason: str = ""
+    restores: bool = False
 
 
 @event("switch.refused")

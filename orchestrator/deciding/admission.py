@@ -41,6 +41,7 @@ def admit(
         generation=ask.generation,
         requester=ask.requester,
         reason=ask.reason,
+        restores=ask.restores,
     )
     lock = LockAcquired(holder=ask.requester, foreign=foreign_lock is not None and ask.origin.leaves_by_itself)
     return (*events, Draft(requested, switch=switch), Draft(lock, switch=switch))

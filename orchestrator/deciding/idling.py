@@ -26,7 +26,7 @@ from orchestrator.deciding.situation import Situation, soonest
 from orchestrator.deciding.stopping import cleared, stop, stop_all
 from projections.generations import Probation
 from projections.rollback import ways_back
-from projections.state import STARTS_KEPT, LastExit, Process
+from projections.state import STARTS_KEPT, LastExit, Process, Trouble
 
 FIRST_RETRY_NS = 500 * MS
 """Wait before the first retry after a crash; doubled for each further one up to `crash_retry_delay_s`."""
@@ -172,10 +172,17 @@ def _after_trouble(situation: Situation) -> Decision:
 def _has_other_content(situation: Situation) -> bool:
     """Whether a start failed with other content than this environment was last healthy with: starting it again is no use."""
     state, trouble = situation.state, situation.state.trouble
-    if trouble is None or trouble.reason not in _STARTED_IN_VAIN:
+    if trouble is None or trouble.reason not in _STARTED_IN_VAIN or _was_ended(state.last_exit, trouble):
         return False
     best = ways_back(state)[:1]
     return any(way.restores and way.environment == trouble.environment for way in best)
+
+
+def _was_ended(last: LastExit | None, trouble: Trouble) -> bool:
+    """Whether somebody ended it while it started, which says nothing about its content."""
+    if last is None or trouble.reason != "exited":
+        return False
+    return last.code == 0 or last.signal in {"SIGINT", "SIGTERM"}
 
 
 def _broke_probation(situation: Situation, probation: Probation, crashed: LastExit) -> bool:

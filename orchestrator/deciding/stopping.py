@@ -101,6 +101,9 @@ def _abort(situation: Situation) -> tuple[SwitchAborted | LockReleased, ...]:
     manual, source = situation.state.aborted_for is not None, situation.state.source_process
     serving = source.environment if source is not None and source.stopping is None and not manual else ""
     error = _why(situation) if manual else "the orchestrator was stopped during the switch"
+    saved = job.saved.get(job.wanted)
+    if job.restoring and saved is not None:
+        error += f"; content was half brought back to {job.wanted}: what was there is generation {saved}"
     aborted = SwitchAborted(
         error=f"{error}; before that: {job.error}" if job.error else error,
         manual=manual,

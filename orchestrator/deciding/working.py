@@ -24,8 +24,10 @@ KILL_AGAIN_NS = 2 * S
 """How long a killed worker may take to be gone before it is killed again."""
 CONTENT_TIMEOUT_NS = 60 * S
 """How long a capture or a restore may take: a few commands of git, some 0.2 s."""
+CAPTURE_GRACE_NS = 1 * S
+"""How long whoever wants something waits for a capture, which takes some 0.3 s; then it is done again another time."""
 RESTORE_GRACE_NS = 1 * S
-"""How long the end of supervision waits for a restore: what it leaves half done, the next start has to do again."""
+"""How long an urgent end of supervision waits for a restore, and ten times that for any other end."""
 TIMED_OUT = "timed out"
 """Why a worker was cancelled whose end is a failure of its own, and not nobody's."""
 
@@ -69,11 +71,23 @@ def _unwanted(situation: Situation, at_work: Worker) -> str:
         return "the orchestrator that had started it is gone"
     if not _is_wanted(state.job, at_work):
         return "nobody waits for it any more"
+    if _is_in_the_way(situation, at_work) and situation.over(at_work.started, CAPTURE_GRACE_NS):
+        return "it is in the way of what was asked for"
     return TIMED_OUT if situation.over(at_work.started, _timeout_ns(situation, at_work.kind)) else ""
 
 
 def _is_about_to_end(situation: Situation, at_work: Worker) -> bool:
-    return at_work.kind is WorkKind.RESTORE and not situation.over(at_work.started, RESTORE_GRACE_NS)
+    grace_ns = RESTORE_GRACE_NS * (1 if situation.state.urgent else 10)
+    return at_work.kind is WorkKind.RESTORE and not situation.over(at_work.started, grace_ns)
+
+
+def _is_in_the_way(situation: Situation, at_work: Worker) -> bool:
+    """Whether it is a capture of what serves, or for a job that is given up, and somebody waits for its end."""
+    job = situation.state.job
+    if at_work.kind is not WorkKind.CAPTURE or job is None:
+        return False
+    is_of_job = at_work.generation is not None and at_work.generation > job.job
+    return job.is_given_up or not is_of_job
 
 
 def _is_wanted(job: Job | None, at_work: Worker) -> bool:
@@ -146,8 +160,8 @@ def _restored(situation: Situation, at_work: Worker, facts: WorkFacts) -> tuple[
         error=facts.problem,
     )
     job = situation.state.job
-    if facts.ok or job is None or job.is_given_up:
-        return (finished,)
+    if facts.ok or facts.changed or job is None or job.is_given_up:
+        return (finished,)  # what was changed is saved first, then it is tried again
     error = f"bringing back generation {at_work.generation} of {at_work.environment} failed: {facts.problem}"
     return (finished, *failure(situation.state, job, "restore", error))
 
@@ -166,4 +180,5 @@ def waiting(situation: Situation) -> Decision:
     at_work = situation.state.worker
     if at_work is None or at_work.cancelled is not None:
         return situation.look_again()
-    return situation.wait(at_work.started, _timeout_ns(situation, at_work.kind))
+    in_the_way = _is_in_the_way(situation, at_work)
+    return situation.wait(at_work.started, CAPTURE_GRACE_NS if in_the_way else _timeout_ns(situation, at_work.kind))

@@ -1,10 +1,11 @@
 """Captures or restores the content of one environment, in a process of its own: disks can be slow, and git may hang.
 
 `python -I -m orchestrator.environments.content_program capture FOLDER --generation N --journal ID --keep 1,2,3`
-`python -I -m orchestrator.environments.content_program restore FOLDER --commit OID`
+`python -I -m orchestrator.environments.content_program restore FOLDER --commit OID --over OID`
 
-The last line of output is a JSON object: `ok`, `error`, and for a capture `commit` ("" and `files` where there is no manifest
-repository), `content` (the digest) and `inventory`; for a restore `written` and `removed`. Exit status 0 is success.
+The last line of output is a JSON object: `ok`, `error`; for a capture `commit` ("" and `files` where there is no manifest
+repository), `content` (the digest) and `inventory`; for a restore `written`, `removed`, and `changed`: somebody had worked
+on what was to be overwritten. Exit status 0 is success.
 """
 
 import argparse
@@ -16,11 +17,12 @@ from typing import Any
 
 import attrs
 
-from orchestrator.environments.content import ContentError, content_digest, write_back
+from orchestrator.environments.content import ContentError, content_digest
 from orchestrator.environments.content_rules import printable
 from orchestrator.environments.git_command import has_repository
 from orchestrator.environments.git_content import keep, load
 from orchestrator.environments.inventory import inventory
+from orchestrator.environments.restoring import ChangedMeanwhile, restore
 from orchestrator.environments.saved_content import saved_files
 from orchestrator.errors import OrchestratorError
 from orchestrator.workspace import EnvironmentPaths
@@ -41,11 +43,11 @@ def capture(paths: EnvironmentPaths, generation: int, journal_id: str, wanted: f
     return {"ok": True, **kept, "content": before, "inventory": parts, "error": ""}
 
 
-def restore(paths: EnvironmentPaths, commit: str) -> dict[str, Any]:
-    """Write back what that commit keeps. Raises ContentError."""
-    done = write_back(paths, load(paths, commit))
+def bring_back(paths: EnvironmentPaths, commit: str, over: str) -> dict[str, Any]:
+    """Write back what that commit keeps, over what the commit `over` keeps. Raises ContentError."""
+    done = restore(paths, load(paths, commit), load(paths, over))
     written, removed = (list(map(printable, names)) for names in (done.written, done.removed))
-    return {"ok": True, "written": written, "removed": removed, "error": ""}
+    return {"ok": True, "written": written, "removed": removed, "changed": False, "error": ""}
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -56,9 +58,10 @@ def main(arguments: Sequence[str]) -> int:
         if asked.what == "capture":
             result = capture(paths, asked.generation, asked.journal, asked.keep)
         else:
-            result = restore(paths, asked.commit)
+            result = bring_back(paths, asked.commit, asked.over)
     except OrchestratorError as error:
         result = {**_NOTHING[asked.what], "ok": False, "error": printable(f"{error}; {error.hint}")}
+        result["changed"] = isinstance(error, ChangedMeanwhile)
     sys.stdout.write(json.dumps(result) + "\n")
     return 0 if result["ok"] else 1
 
@@ -78,6 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     capturing.add_argument("--keep", type=_numbers, default=frozenset())
     restoring = commands.add_parser("restore")
     restoring.add_argument("--commit", required=True)
+    restoring.add_argument("--over", required=True)
     for command in (capturing, restoring):
         command.add_argument("folder", type=Path)
     return parser

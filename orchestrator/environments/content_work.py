@@ -11,8 +11,9 @@ from typing import Any
 
 from journal.events import CaptureFinished, SavedFile
 from journal.masking import mask
-from orchestrator.environments.content import Entry, write_back
+from orchestrator.environments.content import Entry
 from orchestrator.environments.git_content import load
+from orchestrator.environments.restoring import ChangedMeanwhile, restore
 from orchestrator.environments.saved_content import entries_of
 from orchestrator.errors import OrchestratorError
 from orchestrator.workspace import EnvironmentPaths
@@ -30,19 +31,20 @@ def capture_command(paths: EnvironmentPaths, generation: int, journal_id: str, k
     return (sys.executable, *_PROGRAM, "capture", str(paths.root), *options)
 
 
-def restore_command(paths: EnvironmentPaths, captured: CaptureFinished) -> tuple[str, ...] | None:
-    """The command that writes the content back; None where it is in the journal: `restore_here`."""
-    if not captured.commit:
+def restore_command(paths: EnvironmentPaths, wanted: CaptureFinished, saved: CaptureFinished) -> tuple[str, ...] | None:
+    """The command that writes `wanted` over `saved`; None where the journal holds one of them: `restore_here`."""
+    if not (wanted.commit and saved.commit):
         return None
-    return (sys.executable, *_PROGRAM, "restore", str(paths.root), "--commit", captured.commit)
+    commits = ("--commit", wanted.commit, "--over", saved.commit)
+    return (sys.executable, *_PROGRAM, "restore", str(paths.root), *commits)
 
 
-def restore_here(paths: EnvironmentPaths, captured: CaptureFinished) -> WorkFacts:
-    """Write back what the journal has kept."""
+def restore_here(paths: EnvironmentPaths, wanted: CaptureFinished, saved: CaptureFinished) -> WorkFacts:
+    """Write `wanted` over `saved`."""
     try:
-        done = write_back(paths, entries_of(captured.files))
+        done = restore(paths, kept_entries(paths, wanted), kept_entries(paths, saved))
     except (OrchestratorError, OSError) as error:
-        return _ended(ok=False, problem=_said(error))
+        return _ended(ok=False, problem=_said(error), changed=isinstance(error, ChangedMeanwhile))
     return _ended(ok=True, written=done.written, removed=done.removed)
 
 
@@ -63,6 +65,7 @@ def result_of(log: Path, ended: str) -> WorkFacts:
         content=_plain(answer.get("content", "")),
         files=tuple(_files(answer.get("files"))),
         inventory=_texts(answer.get("inventory")),
+        changed=answer.get("changed") is True,
         written=_texts(answer.get("written")),
         removed=_texts(answer.get("removed")),
     )

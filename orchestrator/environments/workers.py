@@ -91,15 +91,17 @@ class Workers:
         command = capture_command(paths, generation, self._journal_id, kept)
         self._start(worker, command, paths.root, {}, self.log_path(worker, environment, WorkKind.CAPTURE))
 
-    def start_restore(self, worker: int, environment: str, captured: CaptureFinished | None) -> None:
-        """Write back what was kept, as `captured` tells."""
-        if captured is None:
+    def start_restore(
+        self, worker: int, environment: str, wanted: CaptureFinished | None, saved: CaptureFinished | None
+    ) -> None:
+        """Write back what was kept as `wanted` tells, over what was kept as `saved` tells."""
+        if wanted is None or saved is None:
             self._finish(worker, ok=False, problem="the journal does not tell any more how it was kept")
             return
         paths = self._workspace.environment(environment)
-        command = restore_command(paths, captured)
+        command = restore_command(paths, wanted, saved)
         if command is None:
-            self._done[worker] = _Done(restore_here(paths, captured))
+            self._done[worker] = _Done(restore_here(paths, wanted, saved))
         else:
             self._start(worker, command, paths.root, {}, self.log_path(worker, environment, WorkKind.RESTORE))
 

@@ -70,6 +70,7 @@ class Work:
     problem: str = ""
     takes_s: float = 0.2
     dies_in_s: float = 0.01
+    changed: bool = False
 
 
 @attrs.define

@@ -119,7 +119,8 @@ class SimulatedOrchestrator:
         if found.parent != self.me:
             return WorkFacts(alive=False)
         ok, problem = found.work.ok, found.work.problem
-        return WorkFacts(alive=False, ended=True, ok=ok, problem=problem, commit=f"commit by {worker}")
+        commit, changed = f"commit by {worker}", found.work.changed
+        return WorkFacts(alive=False, ended=True, ok=ok, problem=problem, commit=commit, changed=changed)
 
     def _port(self) -> PortFacts:
         holder = self.machine.port_holder()
@@ -208,13 +209,18 @@ class SimulatedOrchestrator:
 
     def _restore(self, effect: StartRestore) -> None:
         """Half of it at its beginning, all of it at its end."""
-        environment, wanted = self.machine.environments[effect.environment], effect.generation
+        environment = self.machine.environments[effect.environment]
+        wanted, saved = environment.refs.get(effect.generation), environment.refs.get(effect.saved)
 
         def finish() -> None:
-            environment.content = environment.refs[wanted]
+            if wanted is not None:
+                environment.content = wanted
 
-        if not environment.problem:
-            environment.content = f"{HALF} {environment.content}"
+        if environment.content not in {wanted, saved, f"{HALF} {saved}"}:
+            self._start_work(effect.worker, Work(ok=False, problem="changed meanwhile", takes_s=0.0, changed=True))
+            return
+        if not environment.problem and environment.content == saved:
+            environment.content = f"{HALF} {saved}"
         self._start_work(effect.worker, self._planned(effect.environment, SimulatedEnvironment.next_restore), finish)
 
     def _planned(self, name: str, of: Callable[[SimulatedEnvironment], Work]) -> Work:

@@ -124,10 +124,19 @@ class SimulatedWorld:
         """`comfygit-orchestrator abort`."""
         self.ask(AbortRequested(origin=Origin.CLI))
 
-    def ask_switch(self, target: str, *, generation: int | None = None) -> SwitchRequested | SwitchRefused:
+    def ask_switch(
+        self, target: str, *, generation: int | None = None, restores: bool = True
+    ) -> SwitchRequested | SwitchRefused:
         """`comfygit-orchestrator switch TARGET`, and its answer."""
         problem = self.machine.problem_of(target)
-        ask = SwitchAsk(target, Origin.CLI, problem=problem, generation=generation, requester=self._person)
+        ask = SwitchAsk(
+            target,
+            Origin.CLI,
+            problem=problem,
+            generation=generation,
+            requester=self._person,
+            restores=restores and generation is not None,
+        )
         lock = self.machine.foreign_lock
         drafts = admit(self.state, ask, None if lock is None else ForeignLock(lock), self.machine.now(), self.config)
         self.append(*drafts, role="cli", by=self._person)

@@ -45,7 +45,7 @@ def test_what_is_stored_is_compact_ascii_json_with_every_field():
 
     assert encode(event) == (
         '{"target":"gr\\u00f6\\u00dfer","source":"","kind":"rollback","origin":"cli",'
-        '"generation":null,"requester":null,"reason":""}'
+        '"generation":null,"requester":null,"reason":"","restores":false}'
     )
 
 

@@ -10,6 +10,7 @@ from projections.generations import (
     Spent,
     find,
     latest_of,
+    remembered,
     rollback_candidates,
     same_content,
 )
@@ -93,3 +94,24 @@ def test_what_was_disproved_is_not_offered():
 
 def test_there_may_be_nowhere_to_go():
     assert candidates() == []
+
+
+def saved(number: int, environment: str) -> Generation:
+    return attrs.evolve(generation(number, environment), evidence=Evidence.SAVED)
+
+
+def test_of_each_kind_of_each_environment_the_newest_are_remembered():
+    known = (
+        saved(1, "a"),
+        generation(2, "b", proven=True),
+        *(generation(number, "b") for number in range(10, 40)),
+        *(generation(number, "a", proven=True) for number in range(50, 80)),
+    )
+    kept = remembered(known, frozenset())
+
+    assert [g.generation for g in kept] == [1, 2, *range(20, 40), *range(60, 80)]
+
+
+def test_what_is_pinned_or_in_use_is_remembered():
+    known = tuple(attrs.evolve(generation(number, "a"), pinned=number == 1) for number in range(1, 31))
+    assert [g.generation for g in remembered(known, frozenset({2}))] == [1, 2, *range(11, 31)]

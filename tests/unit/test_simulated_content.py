@@ -1,9 +1,12 @@
 """Content in virtual time: what was healthy is kept, an update that breaks is taken back, and nothing of anybody's is lost."""
 
+import functools
+import math
 from collections.abc import Callable
 
 import pytest
 
+from journal.clock import S
 from journal.events import (
     CaptureFinished,
     CaptureSkipped,
@@ -19,9 +22,10 @@ from journal.events import (
     SwitchRolledBack,
 )
 from orchestrator.config import Config
-from projections.generations import find
-from projections.state import OutcomeState
-from tests.helpers.simulated_comfyui import HEALTHY, SimulatedEnvironment, Work, leaves_with
+from projections.generations import Candidate, find
+from projections.rollback import ways_back
+from projections.state import OutcomeState, WorkKind
+from tests.helpers.simulated_comfyui import HEALTHY, Script, SimulatedEnvironment, Work, leaves_with
 from tests.helpers.simulated_world import SimulatedWorld
 
 # slow when measured, and what it runs has unit tests of its own
@@ -274,3 +278,108 @@ def test_every_start_is_of_what_its_event_says():
     world.run_until(over)
 
     assert [event.fingerprint for event in world.events(ProcessIntended)] == [GOOD, BAD, GOOD]
+
+
+def test_whoever_works_on_it_after_the_orchestrator_died_loses_nothing():
+    """At every boundary of a rollback: it dies, somebody edits, and the next one goes on."""
+    boundary, work = 0, "an hour of work"
+    while True:
+        boundary += 1
+        world = serving()
+        world.dies_at_boundary = world.boundaries + boundary
+        roll_back(world)
+        world.run_until(lambda w: over(w) or w.orchestrator is None)
+        if world.orchestrator is not None:
+            break
+        world["a"].content = work
+        world.run_orchestrator(manual=False)
+        world.run_until(over)
+        assert work in {*world["a"].refs.values(), world["a"].content}
+        assert world.state.serving == "a"
+    assert boundary > 15
+
+
+def test_what_is_changed_again_and_again_is_not_overwritten():
+    world = serving()
+    roll_back(world)
+    for number in range(40):
+        world.at(number * 0.25, functools.partial(setattr, world["a"], "content", f"edit {number}"))
+    world.run_until(over)
+    world.run(15)
+
+    assert world["a"].content == "edit 39"
+    assert world.state.serving == "a"
+
+
+def slow_to_capture(takes_s: float, *others: SimulatedEnvironment | str) -> SimulatedWorld:
+    """`a` serves, and its capture hangs."""
+    slow = SimulatedEnvironment("a", captures=[Work(takes_s=takes_s)])
+    world = SimulatedWorld(slow, *others, config=Config(probe_interval_s=0.5))
+    world.run_orchestrator("a")
+    world.run_until(lambda w: w.state.worker and w.state.worker.kind is WorkKind.CAPTURE)
+    return world
+
+
+@pytest.mark.scenario("B-33")
+def test_a_capture_that_hangs_is_in_nobodys_way():
+    world = slow_to_capture(40.0, "b")
+    asked_ns = world.machine.now_ns
+    world.ask_switch("b")
+    world.run_until(over)
+    assert (world.machine.now_ns - asked_ns) / S < 10
+
+    world = slow_to_capture(40.0, "b")
+    world.ask_switch("b")
+    world.run(0.1)
+    world.ask_abort()
+    asked_ns = world.machine.now_ns
+    world.run_until(over)
+    assert (world.machine.now_ns - asked_ns) / S < 2
+    assert world.state.serving == "a"
+
+
+def test_a_capture_that_was_in_the_way_is_done_another_time():
+    world = slow_to_capture(40.0)
+    world["a"].captures = [Work(takes_s=0.2)]
+    world.ask_restart()
+    world.run(30)
+
+    assert world["a"].refs
+
+
+@pytest.mark.parametrize("how", [{"code": 0}, {"code": None, "signal": "SIGINT"}])
+def test_one_that_somebody_ended_while_it_started_says_nothing_about_its_content(how):
+    world = serving()
+    update(world, "a fine edit", breaks=False)
+    world["a"].scripts = [Script(serves_after_s=math.inf, exits_after_s=1.0, **how), HEALTHY]
+    world.ask_restart()
+    world.run(60)
+
+    assert world["a"].content == "a fine edit"
+    assert not world.events(RestoreStarted)
+
+
+def test_a_rollback_to_an_environment_that_did_nothing_wrong_starts_it_as_it_is():
+    world = serving("b")
+    world.ask_switch("b")
+    world.run_until(over)
+    world["a"].content = "work in a"
+    best = ways_back(world.state, asked=True)[0]
+    assert best == Candidate("a", world.state.generations[0].generation, restores=False)
+
+    world.ask_switch(best.environment, generation=best.generation, restores=best.restores)
+    world.run_until(lambda w: len(w.state.switches) == 2 and w.state.job is None)
+    assert (world["a"].content, world.state.serving) == ("work in a", "a")
+
+
+def test_with_nothing_serving_the_way_back_leads_from_what_was_healthy_last():
+    world = serving()
+    update(world, "a newer one", breaks=False)
+    world.ask_restart()
+    world.run_to_rest()
+    world.run(5)
+    world.ask_shutdown()
+    world.run_until(lambda w: w.orchestrator is None)
+
+    assert ways_back(world.state, asked=True) == (Candidate("a", world.state.generations[0].generation, restores=True),)
+    assert ways_back(world.state) == ()
