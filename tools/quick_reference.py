@@ -117,13 +117,17 @@ def _undescribed(what: str, names: Iterable[str]) -> None:
 # ---------------------------------------------------------- commands
 
 
-def _commands(group: click.Group) -> Rows:
+def _commands(group: click.Group, before: tuple[str, ...] = ()) -> Rows:
+    """Each command that is shown, and behind it its subcommands."""
     context = click.Context(group)
     for name in group.list_commands(context):
         command = group.get_command(context, name)
         if command is not None and not command.hidden:
-            cell = [f"`{' '.join([name, *_arguments(command)])}`", *_options(command)]
+            whole = (*before, name)
+            cell = [f"`{' '.join([*whole, *_arguments(command)])}`", *_options(command)]
             yield " ".join(cell), command.get_short_help_str(ANY_LENGTH)
+            if isinstance(command, click.Group):
+                yield from _commands(command, whole)
 
 
 def _arguments(command: click.Command) -> Iterator[str]:

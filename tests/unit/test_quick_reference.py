@@ -1,7 +1,10 @@
 """The quick reference: made from the code, complete, and in step with it."""
 
+import re
 import sys
+from collections.abc import Iterator
 
+import click
 import pytest
 
 import quick_reference
@@ -55,12 +58,20 @@ def test_it_fits_on_two_pages(page):
     assert sum(line.startswith("|") for line in page.splitlines()) <= 170
 
 
+def commands_of(group: click.Group, before: str = "") -> Iterator[tuple[str, click.Command]]:
+    """All that are shown, subcommands under both names."""
+    for name, command in group.commands.items():
+        if not command.hidden:
+            yield before + name, command
+        if isinstance(command, click.Group):
+            yield from commands_of(command, f"{before}{name} ")
+
+
 @pytest.mark.parametrize("group", [orchestrator_cli, journal_cli], ids=["orchestrator", "journal"])
 def test_every_command_is_there_with_its_options(page, group):
-    for name, command in group.commands.items():
-        if command.hidden:
-            continue
-        [line] = [line for line in page.splitlines() if line.startswith((f"| `{name}` ", f"| `{name} "))]
+    for name, command in commands_of(group):
+        named = re.compile(rf"\| `{name}(`| [A-Z\[])")
+        [line] = [line for line in page.splitlines() if named.match(line)]
         shown = [option for option in command.params if not getattr(option, "hidden", False)]
         assert all(
             option.opts[-1] in line for option in shown if option.opts[0].startswith("-") if option.name != "workspace"
