@@ -13,7 +13,7 @@ import click
 
 from journal import clock
 from journal.clock import Stamp, elapsed_ns, is_over, seconds
-from journal.events import RefusalReason
+from journal.events import RefusalReason, RestoreStarted
 from orchestrator import showing
 from orchestrator.asking import (
     ask_abort,
@@ -126,15 +126,25 @@ def _follow(ledger: Ledger, switch: int, asked: Stamp, timeout_s: float | None, 
         else:
             click.echo(f"switch {switch} has not ended after {timeout_s:g} s; it goes on without us", err=True)
             return 1
+    saved = _overwritten(ledger, switch)
     facts = {
         "switch": switch,
         "outcome": ended.state.value,
         "serving": ended.serving or None,
         "error": ended.error or None,
         "recovery_command": ended.recovery_command or None,
+        "saved": saved,
     }
-    print_result(showing.outcome_text(ended, elapsed_ns(asked, ended.at)), facts, as_json=as_json)
+    print_result(showing.outcome_text(ended, elapsed_ns(asked, ended.at), saved), facts, as_json=as_json)
     return 0 if ended.state is OutcomeState.COMPLETE else 1
+
+
+def _overwritten(ledger: Ledger, switch: int) -> int | None:
+    """The generation that holds what a switch has overwritten; None when it did not, or has brought that back itself."""
+    of_it = (recorded.event for recorded in ledger.journal.read(switch) if recorded.switch == switch)
+    restores = [event for event in of_it if isinstance(event, RestoreStarted)]
+    in_first = [event for event in restores if event.environment == restores[0].environment]
+    return in_first[0].saved if in_first and in_first[-1].generation != in_first[0].saved else None
 
 
 def _left_alone(switch: int) -> int:

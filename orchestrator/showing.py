@@ -124,10 +124,11 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     )
 
 
-def outcome_text(outcome: Outcome, took_ns: int) -> str:
-    """How a switch ended, in a line or two."""
+def outcome_text(outcome: Outcome, took_ns: int, saved: int | None = None) -> str:
+    """How a switch ended, in a line or two; `saved` is the generation that holds what it has overwritten."""
     head = f"switch {outcome.switch}: {outcome.state.value.replace('_', ' ')} after {duration(took_ns)}"
     serving = f"; {outcome.serving} serves" if outcome.serving else "; nothing serves"
     error = f"\nbecause: {plain(outcome.error)}" if outcome.error else ""
     command = f"\nto recover: {outcome.recovery_command}" if outcome.recovery_command else ""
-    return f"{head}{serving}{error}{command}"
+    undo = f"\nto undo: comfygit-orchestrator rollback --to {saved}" if saved is not None else ""
+    return f"{head}{serving}{error}{command}{undo}"

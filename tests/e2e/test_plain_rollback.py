@@ -77,6 +77,7 @@ def test_where_the_content_before_it_does_not_help_either_it_is_a_critical_failu
     live.order("plain", None)
     done = live.cli("rollback", "--to", str(restored.saved))
     assert (done.returncode, "critical failure" in done.stdout) == (1, True)
+    assert f"to undo: comfygit-orchestrator rollback --to {restored.generation}\n" in done.stdout
     assert plain_content(live, "plain") == broken  # as it was asked for; the other one has failed as well
     assert live.cli("rollback", "--to", str(restored.generation)).returncode == 0
     assert live.state().serving == "plain"
@@ -94,8 +95,9 @@ def test_rollback_without_a_number_goes_to_the_content_before_an_update_that_wor
     planned = live.cli("rollback", "--dry-run", "--json")
     assert json.loads(planned.stdout)["write"] == ["pyproject.toml", "uv.lock"]
     assert plain_content(live, "plain") == new
-    done = live.cli("rollback", "--json")
+    done = live.cli("rollback")
     assert (done.returncode, plain_content(live, "plain")) == (0, old)
+    assert f"to undo: comfygit-orchestrator rollback --to {second.generation}\n" in done.stdout
     assert live.of(RestoreStarted)[-1].saved == second.generation  # what was there is kept already
     assert live.of(SwitchCompleted)
 
@@ -116,9 +118,10 @@ def test_a_rollback_to_an_environment_that_does_not_serve_saves_what_was_edited_
     edited = write_plain(live, "plain", "1.2")
     listed = json.loads(live.cli("generations", "--json").stdout)
     assert [one["environment"] for one in listed] == ["other", "plain"]
-    assert live.cli("rollback", "--to", str(generation)).returncode == 0
-    assert (live.state().serving, plain_content(live, "plain")) == ("plain", good)
-    saved = live.of(RestoreStarted)[-1].saved
+    done = live.cli("rollback", "--to", str(generation), "--json")
+    assert (done.returncode, live.state().serving, plain_content(live, "plain")) == (0, "plain", good)
+    saved = json.loads(done.stdout)["saved"]
+    assert saved == live.of(RestoreStarted)[-1].saved
     assert live.cli("rollback", "--to", str(saved)).returncode == 0
     assert plain_content(live, "plain") == edited
     assert [g.evidence for g in live.state().generations if g.generation == saved] == [Evidence.SAVED]
