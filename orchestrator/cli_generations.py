@@ -25,7 +25,7 @@ def generations(context: click.Context, workspace: Path | None, *, as_json: bool
     if context.invoked_subcommand is None:
         sys.exit(generation_commands.generations(workspace, as_json=as_json))
     if workspace is not None or as_json:
-        message = "options belong after the subcommand"
+        message = f"options belong behind the subcommand, as in: generations {context.invoked_subcommand} 184 --json"
         raise click.UsageError(message)
 
 
@@ -35,7 +35,7 @@ def generations(context: click.Context, workspace: Path | None, *, as_json: bool
 @click.argument("generation")
 @click.argument("name", default="")
 def pin(workspace: Path | None, generation: str, name: str, *, as_json: bool) -> None:
-    """Keep a generation however many come after it, under NAME if one is given.
+    """Remember a generation for good, under NAME if one is given.
 
     \b
     Example:
@@ -52,7 +52,7 @@ def pin(workspace: Path | None, generation: str, name: str, *, as_json: bool) ->
 @json_option
 @click.argument("generation")
 def unpin(workspace: Path | None, generation: str, *, as_json: bool) -> None:
-    """Keep a generation no longer than any other.
+    """Remember a generation no longer than any other.
 
     \b
     Example:

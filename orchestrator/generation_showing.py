@@ -15,7 +15,8 @@ from projections.inventory import Difference, change_text, compare, version_text
 
 CHANGES_SHOWN: Final = 4
 """Changes named in one line of the list; the rest is counted."""
-_WHY_CHARS: Final = 60
+COLUMN_CHARS: Final = 48
+"""Characters of a reason in the list."""
 _MANIFESTS: Final = (".cec/pyproject.toml", "pyproject.toml")
 
 
@@ -32,13 +33,12 @@ class Plan:
     """What a rollback would do now. Without `changes` the content was not kept: it would start what is on the disk."""
 
     environment: str
-    generation: Generation | None
+    generation: Generation
     changes: Changes | None = None
     inventory_then: tuple[str, ...] = ()
     inventory_now: tuple[str, ...] = ()
     manifest: str = ""
     problem: str = ""
-    restores: bool = True
 
     @property
     def differences(self) -> tuple[Difference, ...]:
@@ -120,7 +120,13 @@ def generations_text(generations: Sequence[Listed], now: Stamp) -> str:
 def _row(one: Listed, now: Stamp) -> tuple[str, ...]:
     g = one.generation
     number = f"{g.generation} {plain(g.name) or 'pinned'}" if g.pinned else str(g.generation)
-    return number, g.environment, ago(g.recorded, now), g.evidence.value, standing(g), _content(g), _changed(one)
+    told = (_cut(standing(g)), _cut(_content(g)), _changed(one))
+    return number, g.environment, ago(g.recorded, now), g.evidence.value, *told
+
+
+def _cut(text: str) -> str:
+    """A column is no place for a whole error: `--json` and the dry run have it."""
+    return text if len(text) <= COLUMN_CHARS else f"{text[: COLUMN_CHARS - 3]}..."
 
 
 def standing(generation: Generation) -> str:
@@ -135,9 +141,14 @@ def standing(generation: Generation) -> str:
 def _content(generation: Generation) -> str:
     if generation.kept is not None:
         return "kept"
-    why = plain(generation.not_kept)
-    shown = why if len(why) <= _WHY_CHARS else f"{why[:_WHY_CHARS]}..."
-    return f"not kept: {shown}" if why else "not kept"
+    return f"not kept: {plain(generation.not_kept)}" if generation.not_kept else "not kept"
+
+
+def pinned_text(generation: Generation, name: str) -> str:
+    """What `generations pin` says: also that there is no content to remember, where that is so."""
+    called = f" as {name}" if name else ""
+    text = f"generation {generation.generation} is pinned{called}: it is remembered until it is unpinned"
+    return text if generation.kept is not None else f"{text}; its content is {_content(generation)}"
 
 
 def _changed(one: Listed) -> str:
@@ -152,7 +163,7 @@ def plan_facts(plan: Plan) -> dict[str, Any]:
     """What `rollback --dry-run --json` prints."""
     return {
         "environment": plan.environment,
-        "generation": None if plan.generation is None else plan.generation.generation,
+        "generation": plan.generation.generation,
         "kept": plan.changes is not None,
         "problem": plan.problem or None,
         "write": list(plan.changes.written) if plan.changes else [],
@@ -173,16 +184,13 @@ def plan_text(plan: Plan, now: Stamp) -> str:
 
 def _plan_lines(plan: Plan, now: Stamp) -> Iterator[str]:
     g = plan.generation
-    seen = "" if g is None else f", generation {g.generation} ({standing(g)}, recorded {ago(g.recorded, now)})"
-    yield f"would go back to environment {plan.environment}{seen}"
+    seen = f"{standing(g)}, recorded {ago(g.recorded, now)}"
+    yield f"would go back to environment {plan.environment}, generation {g.generation} ({seen})"
     if plan.problem:
         yield f"  but it cannot: {plain(plan.problem)}"
         return
-    if plan.changes is None and not plan.restores and g is not None and g.kept is not None:
-        yield "  would write nothing: it would be started as it is on the disk"
-        return
     if plan.changes is None:
-        why = f": {plain(g.not_kept)}" if g is not None and g.not_kept else ""
+        why = f": {plain(g.not_kept)}" if g.not_kept else ""
         yield f"  its content was not kept{why}; it would be started as it is on the disk"
         return
     if not plan.changes.written and not plan.changes.removed:

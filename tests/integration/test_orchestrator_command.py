@@ -64,9 +64,9 @@ def started(identity: Identity) -> Draft:
 SHOWN = sorted(name for name, command in cli.commands.items() if not command.hidden)
 
 
-@pytest.mark.parametrize("name", SHOWN)
+@pytest.mark.parametrize("name", [*SHOWN, "generations pin", "generations unpin"])
 def test_every_command_has_help_that_shows_an_example(name):
-    done = CliRunner().invoke(cli, [name, "--help"])
+    done = CliRunner().invoke(cli, [*name.split(), "--help"])
     assert done.exit_code == 0
     assert f"comfygit-orchestrator {name}" in done.output.split("Example:")[1]
 
@@ -179,7 +179,7 @@ def test_a_dry_run_says_where_it_would_go_and_changes_nothing(run, workspace):
     status, out, _ = run("rollback", "--dry-run", "--json")
     assert status == 0
     plan = json.loads(out)
-    assert (plan["environment"], plan["generation"], plan["kept"]) == ("stable", 3, False)
+    assert (plan["environment"], plan["generation"], plan["kept"], plan["problem"]) == ("stable", 3, False, None)
     status, out, _ = run("rollback", "--to", "2", "--dry-run")
     assert "environment nightly, generation 2" in out
     assert run("rollback", "--to", "99", "--dry-run")[0] == 1

@@ -12,6 +12,7 @@ from orchestrator.generation_showing import (
     generations_text,
     listed,
     manifest_of,
+    pinned_text,
     plan_facts,
     plan_text,
     tracked_nodes,
@@ -99,6 +100,24 @@ def test_a_saved_one_is_no_healthy_one():
 def test_what_was_not_kept_says_why():
     text = generations_text(listed((attrs.evolve(OTHER, not_kept="git says\x1b[31m no"),), {}), NOW)
     assert "not kept: git says [31m no" in text
+
+
+def test_a_long_reason_is_cut_in_the_list_and_whole_for_scripts():
+    long = attrs.evolve(OTHER, disproved="it crashed " * 20, not_kept="git says no " * 20)
+    lines = generations_text(listed((long,), {}), NOW).splitlines()
+    assert (
+        "failed since: it crashed it crashed it crashe...  not kept: git says no git says no git says no...  -"
+        in lines[1]
+    )
+    told = facts(listed((long,), {})[0])
+    assert (told["disproved"], told["not_kept"]) == ("it crashed " * 20, "git says no " * 20)
+
+
+def test_a_pin_says_where_there_is_no_content_to_remember():
+    assert "content" not in pinned_text(FIRST, "good")
+    assert pinned_text(attrs.evolve(OTHER, not_kept="git says no"), "").endswith(
+        "; its content is not kept: git says no"
+    )
 
 
 def test_no_generations_is_said_in_words():
