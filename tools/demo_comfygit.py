@@ -21,6 +21,7 @@ class ComfyGitTour(Tour):
 
     step_limit_s = 120.0
     """The first sync of an environment downloads what it installs."""
+    to_play_with = ("switch beta --wait", "generations", "rollback --dry-run", "rollback")
 
     def __init__(self, root: Path, screen: Screen) -> None:
         """`root` is an empty folder of its own."""

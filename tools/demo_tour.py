@@ -13,7 +13,7 @@ import sys
 import tempfile
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from comfyui_stand_in.environment import free_port
@@ -40,6 +40,8 @@ class Tour:
 
     step_limit_s = 25.0
     """A step that takes longer has gone wrong: the slowest takes 5 s."""
+    to_play_with: tuple[str, ...] = ("switch stable --wait", "switch broken --wait", "rollback --dry-run")
+    """Commands that do something in a workspace that was kept."""
 
     def __init__(self, root: Path, screen: Screen) -> None:
         """`root` is an empty folder of its own."""
@@ -148,17 +150,16 @@ def partition(arguments: tuple[str, ...], mark: str) -> tuple[tuple[str, ...], t
     return arguments[:at], (mark,), arguments[at + 1 :]
 
 
-def play_with(root: Path, port: int) -> str:
+def play_with(root: Path, port: int, commands: Iterable[str]) -> str:
     """The commands to go on with, in a workspace that was kept."""
     folder = Path(sys.executable).parent
+    asking = "\n".join(f"  {folder}/comfygit-orchestrator {command} --workspace {root}" for command in commands)
     return f"""
 The workspace and its orchestrator stay up:  {root}
 ComfyUI (a stand-in) answers on http://127.0.0.1:{port}/
 
   {folder}/comfygit-orchestrator status --workspace {root}
-  {folder}/comfygit-orchestrator switch stable --wait --workspace {root}
-  {folder}/comfygit-orchestrator switch broken --wait --workspace {root}
-  {folder}/comfygit-orchestrator rollback --dry-run --workspace {root}
+{asking}
   {folder}/comfygit-journal log -f --workspace {root}
   {folder}/comfygit-journal switches --workspace {root}
 
@@ -213,5 +214,5 @@ def main(argv: list[str]) -> int:
         if not kept:
             tour.stop()
             shutil.rmtree(root, ignore_errors=True)
-    screen.say(play_with(root, tour.port) if kept else WHERE_NEXT)
+    screen.say(play_with(root, tour.port, tour.to_play_with) if kept else WHERE_NEXT)
     return 0
