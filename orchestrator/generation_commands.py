@@ -10,7 +10,7 @@ from journal.errors import JournalMissing
 from journal.events import GenerationPinned, GenerationUnpinned
 from journal.store import Journal
 from orchestrator import generation_showing
-from orchestrator.asking import open_ledger
+from orchestrator.asking import command_ask, open_ledger
 from orchestrator.commands import ask_and_follow, print_result
 from orchestrator.environments.content import changes
 from orchestrator.environments.content_work import kept_entries
@@ -61,15 +61,20 @@ def pin(workspace: Path | None, generation: str, name: str, *, as_json: bool) ->
         raise OrchestratorError(message, "letters, digits, dots, dashes and underscores; at most 40; not only digits")
     with open_ledger(_used(workspace), "cli") as ledger:
         found = _meant(ledger.state, generation)
-        holder = named(ledger.state.generations, name) if name else None
-        if holder is not None and holder.generation != found.generation:
-            message = f"generation {holder.generation} is called {name!r} already"
-            raise OrchestratorError(message, f"unpin it first: comfygit-orchestrator generations unpin {name}")
         name = name or found.name
-        ledger.ask(lambda _: (Draft(GenerationPinned(generation=found.generation, name=name)),))
+        ledger.ask(lambda state: (_pinned(state, found, name),))
         facts = {"generation": found.generation, "pinned": True, "name": name or None}
         print_result(generation_showing.pinned_text(found, name), facts, as_json=as_json)
     return 0
+
+
+def _pinned(state: WorkspaceState, generation: Generation, name: str) -> Draft:
+    """Raises OrchestratorError for a name that is taken."""
+    holder = named(state.generations, name)
+    if holder is not None and holder.generation != generation.generation:
+        message = f"generation {holder.generation} is called {name!r} already"
+        raise OrchestratorError(message, f"unpin it first: comfygit-orchestrator generations unpin {name}")
+    return Draft(GenerationPinned(generation=generation.generation, name=name))
 
 
 def unpin(workspace: Path | None, generation: str, *, as_json: bool) -> int:
@@ -110,37 +115,49 @@ def rollback(
     if dry_run:
         return _dry_run(opened, generation, as_json=as_json)
     with open_ledger(opened, "cli") as ledger:
-        target = _target(opened, ledger.state, generation)
-        return ask_and_follow(
-            ledger, target.environment, target.generation, wait=True, timeout_s=timeout_s, as_json=as_json
-        )
+        target, restores = _target(opened, ledger.state, generation)
+        if generation is not None and not restores:
+            raise _not_kept(target)
+        ask = command_ask(opened, target.environment, target.generation, restores=restores)
+        return ask_and_follow(ledger, ask, wait=True, timeout_s=timeout_s, as_json=as_json)
+
+
+def _not_kept(generation: Generation) -> OrchestratorError:
+    why = f": {generation.not_kept}" if generation.not_kept else ""
+    message = f"going back to generation {generation.generation}: its content was not kept{why}"
+    hint = f"to start it as it is on the disk: comfygit-orchestrator switch {generation.environment}"
+    return OrchestratorError(message, hint)
 
 
 def _dry_run(opened: Workspace, generation: str | None, *, as_json: bool) -> int:
     """Reads only."""
     with Journal.open_readonly(opened.journal_path) as journal:
-        plan = _plan(opened, journal, _target(opened, fold(journal.read()), generation))
+        plan = _plan(opened, journal, *_target(opened, fold(journal.read()), generation))
     print_result(generation_showing.plan_text(plan, clock.read()), generation_showing.plan_facts(plan), as_json=as_json)
     return 1 if plan.problem else 0
 
 
-def _target(opened: Workspace, state: WorkspaceState, given: str | None) -> Generation:
-    """The generation that is meant, or the best way back to an environment that is there. Raises NoSuchGeneration."""
+def _target(opened: Workspace, state: WorkspaceState, given: str | None) -> tuple[Generation, bool]:
+    """The generation that is meant, or the best way back to an environment that is there; whether its content comes back.
+
+    Raises NoSuchGeneration.
+    """
     if given is not None:
-        return _meant(state, given)
-    for way in ways_back(state):
+        meant = _meant(state, given)
+        return meant, meant.kept is not None
+    for way in ways_back(state, asked=True):
         found = find(state.generations, way.generation)
         if found is not None and not opened.environment_problem(way.environment):
-            return found
+            return found, way.restores
     message = "there is no healthy generation to go back to"
     raise NoSuchGeneration(message, "list them with: comfygit-orchestrator generations")
 
 
-def _plan(workspace: Workspace, journal: Journal, generation: Generation) -> Plan:
+def _plan(workspace: Workspace, journal: Journal, generation: Generation, restores: bool) -> Plan:  # noqa: FBT001
     """What going back there would do, by looking at the disk as it is. Raises OrchestratorError."""
     captured = captured_in(journal, generation)
     problem = workspace.environment_problem(generation.environment)
-    if captured is None or problem:
+    if captured is None or problem or not restores:
         return Plan(generation.environment, generation, problem=problem)
     paths = workspace.environment(generation.environment)
     wanted = kept_entries(paths, captured)

@@ -189,6 +189,9 @@ def _plan_lines(plan: Plan, now: Stamp) -> Iterator[str]:
     if plan.problem:
         yield f"  but it cannot: {plain(plan.problem)}"
         return
+    if plan.changes is None and g.kept is not None:
+        yield "  would write nothing: it would be started as it is on the disk, where nothing of it has failed"
+        return
     if plan.changes is None:
         why = f": {plain(g.not_kept)}" if g.not_kept else ""
         yield f"  its content was not kept{why}; it would be started as it is on the disk"
