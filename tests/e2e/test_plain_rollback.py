@@ -118,7 +118,8 @@ def test_a_rollback_to_an_environment_that_does_not_serve_saves_what_was_edited_
     edited = write_plain(live, "plain", "1.2")
     listed = json.loads(live.cli("generations", "--json").stdout)
     assert [one["environment"] for one in listed] == ["other", "plain"]
-    done = live.cli("rollback", "--to", str(generation), "--json")
+    assert live.cli("generations", "pin", str(generation), "good").returncode == 0
+    done = live.cli("rollback", "--to", "good", "--json")
     assert (done.returncode, live.state().serving, plain_content(live, "plain")) == (0, "plain", good)
     saved = json.loads(done.stdout)["saved"]
     assert saved == live.of(RestoreStarted)[-1].saved
