@@ -1,5 +1,6 @@
 """Capturing and restoring as a child process: one JSON object at the end of its output, whatever happens."""
 
+import fcntl
 import json
 import subprocess
 import sys
@@ -42,10 +43,46 @@ def test_what_was_captured_is_restored(paths):
     kept = read_content(paths)
     write(paths.cec / "uv.lock", "broken")
     write(paths.cec / "a\nb\t\udcff.toml", "new")
-    code, restored = run("restore", str(paths.root), "--commit", captured["commit"])
-    expected = {"ok": True, "written": [".cec/uv.lock"], "removed": [".cec/a\\nb\\t\\udcff.toml"], "error": ""}
+    _, over = run_capture(paths, 8, keep="7")
+    code, restored = run("restore", str(paths.root), "--commit", captured["commit"], "--over", over["commit"])
+    removed = [".cec/a\\nb\\t\\udcff.toml"]
+    expected = {"ok": True, "written": [".cec/uv.lock"], "removed": removed, "changed": False, "error": ""}
     assert (code, restored) == (0, expected)
     assert read_content(paths) == kept
+
+
+@pytest.mark.scenario("B-45")
+def test_what_somebody_has_worked_on_since_it_was_saved_is_not_overwritten(paths):
+    _, captured = run_capture(paths)
+    write(paths.cec / "uv.lock", "broken")
+    _, saved = run_capture(paths, 8, keep="7")
+    write(paths.cec / "pyproject.toml", "an hour of work")
+    before = everything(paths.cec)
+    code, restored = run("restore", str(paths.root), "--commit", captured["commit"], "--over", saved["commit"])
+    assert (code, restored["changed"], restored["written"]) == (1, True, [])
+    assert "pyproject.toml was changed meanwhile" in restored["error"]
+    assert everything(paths.cec) == before
+
+
+def test_a_restore_that_was_interrupted_goes_on(paths):
+    kept = read_content(paths)
+    _, captured = run_capture(paths)
+    write(paths.cec / "uv.lock", "broken")
+    write(paths.cec / "pyproject.toml", "broken too")
+    _, saved = run_capture(paths, 8, keep="7")
+    (paths.cec / "uv.lock").write_bytes(kept[".cec/uv.lock"].data)  # half of it was done
+    code, restored = run("restore", str(paths.root), "--commit", captured["commit"], "--over", saved["commit"])
+    assert (code, restored["written"]) == (0, [".cec/pyproject.toml"])
+    assert read_content(paths) == kept
+
+
+def test_nothing_is_brought_back_while_comfygit_core_is_at_work(paths):
+    _, captured = run_capture(paths)
+    with (paths.root / ".comfygit.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        code, restored = run("restore", str(paths.root), "--commit", captured["commit"], "--over", captured["commit"])
+    assert (code, restored["changed"]) == (1, False)
+    assert "comfygit-core is at work" in restored["error"]
 
 
 def test_generations_to_keep_are_kept(paths):
@@ -65,7 +102,7 @@ def test_without_a_repository_there_is_no_commit_but_all_the_rest(tmp_path):
 
 def test_a_failure_is_said_in_one_line_and_changes_nothing(paths, tmp_path):
     before = everything(paths.root)
-    code, restored = run("restore", str(paths.root), "--commit", "0" * 40)
+    code, restored = run("restore", str(paths.root), "--commit", "0" * 40, "--over", "0" * 40)
     assert (code, restored["ok"], restored["written"], restored["removed"]) == (1, False, [], [])
     assert "'one'" in restored["error"]
     assert "fsck" in restored["error"]

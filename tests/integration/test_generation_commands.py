@@ -7,11 +7,10 @@ from pathlib import Path
 import pytest
 
 from journal.codec import Draft, own_actor
-from journal.events import CaptureFinished, CaptureStarted, Evidence, GenerationRecorded
+from journal.events import CaptureFinished, CaptureStarted, Evidence, GenerationRecorded, SavedFile
 from orchestrator.cli import main
-from orchestrator.environments.content_work import capture_here
-from orchestrator.environments.git_content import keep
-from orchestrator.environments.inventory import inventory
+from orchestrator.environments.content import ContentError
+from orchestrator.environments.content_program import capture
 from orchestrator.ledger import Ledger
 from orchestrator.workspace import EnvironmentPaths, Workspace
 from tests.helpers.content_fixtures import Seen, comfygit_environment, everything, git, write
@@ -73,17 +72,19 @@ def healthy(workspace: Workspace, environment: str) -> int:
         generation = ledger.ask(lambda _: (Draft(made),))[0].seq
         started = CaptureStarted(generation=generation, environment=environment)
         worker = ledger.ask(lambda _: (Draft(started),))[0].seq
-        here = capture_here(paths)
-        commit = keep(paths, generation, ledger.state.journal_id, frozenset()) if paths.is_comfygit else ""
+        try:
+            kept = capture(paths, generation, ledger.state.journal_id, frozenset())
+        except ContentError as error:
+            kept = {"ok": False, "commit": "", "files": [], "inventory": [], "error": str(error)}
         finished = CaptureFinished(
             worker=worker,
             generation=generation,
-            ok=here.ok or bool(commit),
-            commit=commit,
-            files=() if commit else here.files,
-            inventory=inventory(paths),
+            ok=kept["ok"],
+            commit=kept["commit"],
+            files=tuple(SavedFile(**file) for file in kept["files"]),
+            inventory=tuple(kept["inventory"]),
             duration_ns=1,
-            error="" if commit else here.problem,
+            error=kept["error"],
         )
         ledger.ask(lambda _: (Draft(finished),))
     return generation

@@ -168,7 +168,7 @@ def test_content_that_is_there_already_is_not_written():
 
 
 def test_content_that_was_not_kept_cannot_come_back():
-    text = plan_text(Plan("stable", attrs.evolve(FIRST, not_kept="it holds a secret")), NOW)
+    text = plan_text(Plan("stable", attrs.evolve(FIRST, kept=None, not_kept="it holds a secret")), NOW)
     assert "its content was not kept: it holds a secret; it would be started as it is on the disk" in text
 
 

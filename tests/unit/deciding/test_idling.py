@@ -261,7 +261,8 @@ def test_after_its_retries_it_parks_and_says_why(most, crashes):
 
     times = f", {crashes} times in a row" if crashes > 1 else ""
     assert parked.why == f"ComfyUI of a failed{times}: exit code 7"
-    assert parked.advice.endswith("restart --workspace /workspace")
+    assert "comfygit-orchestrator restart --workspace /workspace;" in parked.advice
+    assert parked.advice.endswith("rollback --workspace /workspace --to 11 --dry-run")
     history.add(parked)
     assert waits_s(decided(history), history) == 3600
 
