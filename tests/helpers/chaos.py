@@ -194,7 +194,7 @@ def random_world(chance: random.Random) -> SimulatedWorld:
             scripts=[random_script(chance) for _ in range(6)],
             preflights=[random_work(chance) for _ in range(4)],
             syncs=[random_work(chance) for _ in range(6)],
-            captures=[random_work(chance) for _ in range(4)],
+            captures=[*(random_work(chance) for _ in range(4)), Work()],  # one that hangs for ever is never at rest
             restores=[random_work(chance) for _ in range(4)],
         )
         for name in NAMES
