@@ -4,6 +4,7 @@ Another release of core may have none of it. It syncs all the same, and the warn
 """
 
 import contextlib
+import importlib
 import json
 import logging
 import shutil
@@ -92,30 +93,41 @@ def version_mismatches(environment: Any) -> tuple[list[tuple[str, str]], list[st
         return [], [f"custom nodes that core replaces are not kept: {type(error).__name__}: {error}"]
 
 
+_WRITERS: Final = (
+    ("pyproject_manager", "PyprojectManager", "save", True),
+    ("uv_project_manager", "UVProjectManager", "add_dependency", False),
+)
+"""What writes a manifest, and whether half of one may remain: core itself; `uv add`, for requirements that are addresses."""
+
+
 @contextlib.contextmanager
 def recorded_writing(record: SyncRecord) -> Iterator[list[str]]:
     """Have each writing of the manifest recorded; gives warnings."""
+    warnings, replaced = [], list[tuple[Any, str, Any]]()
+    for module, class_name, method, in_place in _WRITERS:
+        try:
+            owner: Any = getattr(importlib.import_module(f"comfygit_core.managers.{module}"), class_name)
+            original = getattr(owner, method)
+        except (ImportError, AttributeError) as error:
+            warnings.append(f"an interrupted sync could not be undone by itself: {error}")
+            continue
+        replaced.append((owner, method, original))
+        setattr(owner, method, _recorded(original, record, in_place=in_place))
     try:
-        from comfygit_core.managers import pyproject_manager
-    except ImportError as error:
-        yield [f"an interrupted sync could not be undone by itself: {error}"]
-        return
-    owner: Any = getattr(pyproject_manager, "PyprojectManager", None)
-    save = getattr(owner, "save", None)
-    if save is None:
-        yield ["an interrupted sync could not be undone by itself: comfygit-core has no PyprojectManager.save"]
-        return
-
-    def recorded(manager: Any, *arguments: Any, **named: Any) -> None:
-        if getattr(manager, "path", None) != record.manifest:  # a copy that core gives to uv
-            save(manager, *arguments, **named)
-            return
-        record.writing()
-        save(manager, *arguments, **named)
-        record.wrote()
-
-    owner.save = recorded
-    try:
-        yield []
+        yield warnings
     finally:
-        owner.save = save
+        for owner, method, original in replaced:
+            setattr(owner, method, original)
+
+
+def _recorded(write: Callable[..., Any], record: SyncRecord, *, in_place: bool) -> Callable[..., Any]:
+    def recorded(manager: Any, *arguments: Any, **named: Any) -> Any:
+        pyproject = getattr(manager, "pyproject", manager)
+        if getattr(pyproject, "path", None) != record.manifest:  # a copy that core gives to uv
+            return write(manager, *arguments, **named)
+        record.writing(in_place=in_place)
+        written = write(manager, *arguments, **named)
+        record.wrote()
+        return written
+
+    return recorded

@@ -108,7 +108,7 @@ def _kept(environment: Any, folder: Path, report: Report) -> None:
         changed, wrong = settle(aside)
         report.changes += changed
         report.warnings += wrong
-        record.close()  # last: what could not be settled is undone from the record by who comes next
+        report.warnings += record.close()  # last: what could not be settled is undone from the record by who comes next
     report.ok = bool(result.success)
     (report.warnings if report.ok else report.errors).extend(str(error) for error in result.errors)
     report.changes[:0] = [

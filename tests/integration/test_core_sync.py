@@ -237,6 +237,28 @@ def test_what_core_stages_in_a_dirty_manifest_is_installed_after_each_sync(root)
 
 
 @pytest.mark.scenario("B-45")
+def test_what_uv_writes_into_a_dirty_manifest_for_core_is_taken_back_too(root, tmp_path):
+    paths = build(root, tracked="VERSION = 1\n")
+    library = tmp_path / "library"
+    library.mkdir()
+    (library / "pyproject.toml").write_text('[project]\nname = "library"\nversion = "1"\n')
+    (library / "library.py").touch()
+    git(library, "init", "--quiet")
+    git(library, "add", "--all")
+    git(library, "commit", "--quiet", "--message", "library")
+    (node(paths) / "requirements.txt").write_text(f"git+file://{library}\n")
+    text = manifest(paths).read_text()
+    manifest(paths).write_text("".join(line for line in text.splitlines(keepends=True) if "tracked-" not in line))
+    dirty = manifest(paths).read_bytes()
+    process = started(paths)
+    output, _ = process.communicate(timeout=50)
+    assert process.returncode == 0, output
+    assert "Falling back to uv add" in output
+    assert list(paths.venv.glob("lib/python*/site-packages/library.py"))
+    assert manifest(paths).read_bytes() == dirty
+
+
+@pytest.mark.scenario("B-45")
 def test_a_killed_sync_is_undone_by_the_next_one(root, swallowing):
     paths = build(root, tracked="VERSION = 1\n")
     release_and_pull(root, paths)
