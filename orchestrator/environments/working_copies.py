@@ -12,7 +12,7 @@ MISLEADING: Final = ("GIT_", "UV_PROJECT", "UV_WORKING_DIR")
 """Beginnings of variables that would send git or uv to another project than the one that is meant."""
 
 _ASKING_ONLY = ("--no-optional-locks", "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null")
-_BYTE_CODE = "__pycache__/"
+_STATUS = ("status", "--porcelain", "-z", "--ignored", "--untracked-files=all", "--ignore-submodules=none")
 
 
 class GitSaysNothing(Exception):  # noqa: N818 -- never leaves this package
@@ -33,18 +33,25 @@ def is_committed(file: Path, content: bytes) -> bool:
 def may_hold_own_work(folder: Path) -> bool:
     """Whether deleting `folder` could lose what cannot be fetched again. True when in doubt.
 
-    It can in a link, in what is no git checkout, and in a checkout with changes, files that git does not know (byte code
-    aside), a stash, or commits that no remote has.
+    It can in a link, in what is no checkout with a repository of its own, and in a checkout with changes, files that git
+    does not know (byte code aside) or was told not to look at, commits that no remote has (be it only for a tag, a stash
+    or the reflog), submodules or further worktrees.
     """
-    if folder.is_symlink() or not (folder / ".git").exists():
+    repository = folder / ".git"
+    if folder.is_symlink() or repository.is_symlink() or not repository.is_dir():
+        return True
+    if any((repository / shared).exists() for shared in ("modules", "worktrees")):
         return True
     try:
-        found = _git(folder, "status", "--porcelain", "-z", "--ignored", "--untracked-files=normal").split("\0")
-        own = _git(folder, "rev-list", "--max-count=1", "HEAD", "--branches", "--not", "--remotes")
-        stashed = _git(folder, "for-each-ref", "refs/stash")
+        top = _git(folder, "rev-parse", "--show-toplevel").removesuffix("\n")
+        found = _git(folder, *_STATUS).split("\0")
+        tracked = _git(folder, "ls-files", "-v", "--stage", "-z").split("\0")
+        own = _git(folder, "rev-list", "--max-count=1", "--all", "--reflog", "--not", "--remotes")
     except GitSaysNothing:
         return True
-    return bool(own or stashed or any(entry and not _is_byte_code(entry) for entry in found))
+    is_another = os.path.realpath(top) != os.path.realpath(folder)  # of a broken one, git takes that of a folder above
+    unwatched = any(entry and not _is_watched(entry) for entry in tracked)
+    return bool(is_another or own or unwatched or any(entry and not _is_byte_code(entry) for entry in found))
 
 
 def without_misleading(names: Iterable[str]) -> list[str]:
@@ -53,7 +60,12 @@ def without_misleading(names: Iterable[str]) -> list[str]:
 
 
 def _is_byte_code(entry: str) -> bool:
-    return entry.startswith(("!! ", "?? ")) and entry.endswith(_BYTE_CODE)
+    return entry.startswith(("!! ", "?? ")) and "__pycache__/" in entry and entry.endswith(".pyc")
+
+
+def _is_watched(entry: str) -> bool:
+    """Whether git would tell of a change: not where it is told to assume none, and not inside of a submodule."""
+    return entry.startswith("H ") and not entry.startswith("H 160000")
 
 
 def _git(folder: Path, *arguments: str) -> str:
