@@ -7,6 +7,7 @@ import contextlib
 import importlib
 import json
 import logging
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -91,6 +92,31 @@ def version_mismatches(environment: Any) -> tuple[list[tuple[str, str]], list[st
     except Exception as error:  # noqa: BLE001 -- another core, or a manifest that the sync itself will complain of
         _LOG.exception("The nodes cannot be compared with the manifest")
         return [], [f"custom nodes that core replaces are not kept: {type(error).__name__}: {error}"]
+
+
+def recorded_copying(environment: Any, record: SyncRecord) -> tuple[dict[str, Any], list[str]]:
+    """Have it recorded how far core comes with each node that it installs; arguments for its sync, and warnings."""
+    try:
+        from comfygit_core.models.workflow import NodeInstallCallbacks
+
+        lookup = environment.node_manager.node_lookup
+        download = lookup.download_to_cache
+    except (ImportError, AttributeError) as error:
+        return {}, [f"custom nodes that core replaces are all kept: {error}"]
+
+    def recorded(node: Any, *arguments: Any, **named: Any) -> Any:
+        cached = download(node, *arguments, **named)
+        # It is copied next. What has come in its place meanwhile is somebody else's.
+        if cached is not None and not os.path.lexists(environment.custom_nodes_path / node.name):
+            record.copying(str(node.name), Path(cached))
+        return cached
+
+    def completed(name: str, ok: bool, _why: str | None) -> None:  # noqa: FBT001 -- as core calls it
+        if ok:
+            record.copied(name)
+
+    lookup.download_to_cache = recorded
+    return {"node_callbacks": NodeInstallCallbacks(on_node_complete=completed)}, []
 
 
 _WRITERS: Final = (

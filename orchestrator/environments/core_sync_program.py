@@ -18,7 +18,13 @@ from typing import Any, Final
 import attrs
 
 from journal.masking import mask
-from orchestrator.environments.core_seams import NoDownloads, lock, recorded_writing, version_mismatches
+from orchestrator.environments.core_seams import (
+    NoDownloads,
+    lock,
+    recorded_copying,
+    recorded_writing,
+    version_mismatches,
+)
 from orchestrator.environments.set_aside import SetAside, make_room, set_aside, settle
 from orchestrator.environments.sync_record import SyncRecord, undo_interrupted
 from orchestrator.environments.working_copies import without_misleading
@@ -69,6 +75,8 @@ def main(arguments: list[str]) -> int:
         _LOG.exception("The sync failed")
         report.ok = False
         report.errors.append(str(error) or type(error).__name__)
+    for warning in report.warnings:  # the verdict may have no room for where somebody's work is now
+        _LOG.warning("%s", warning)
     sys.stderr.flush()
     sys.stdout.buffer.write(report.line().encode("utf-8", "replace") + b"\n")
     sys.stdout.flush()
@@ -101,13 +109,15 @@ def _kept(environment: Any, folder: Path, report: Report) -> None:
         mismatches, warnings = version_mismatches(environment)
         report.warnings += warnings
         set_aside(custom_nodes, mismatches, record, aside)
+        listening, warnings = recorded_copying(environment, record)
+        report.warnings += warnings
         with recorded_writing(record) as warnings:
             report.warnings += warnings
-            result = environment.sync(**SYNC)
+            result = environment.sync(**SYNC, **listening)
     finally:
-        changed, wrong = settle(aside)
+        changed, warned = settle(aside, record)
         report.changes += changed
-        report.warnings += wrong
+        report.warnings += warned
         report.warnings += record.close()  # last: what could not be settled is undone from the record by who comes next
     report.ok = bool(result.success)
     (report.warnings if report.ok else report.errors).extend(str(error) for error in result.errors)

@@ -6,21 +6,16 @@ workspace, it deletes each file whose name is taken there.
 """
 
 import os
-import re
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Final
 
 import attrs
 
 from journal import clock
 from journal.clock import S
-from orchestrator.environments.sync_record import SyncRecord
+from orchestrator.environments.sync_record import SyncRecord, bring_back, unused_aside
 from orchestrator.environments.working_copies import may_hold_own_work
-
-KEPT_PER_NODE: Final = 2
-_ASIDE = re.compile(r"\.(\d+)\.disabled")
 
 
 @attrs.frozen
@@ -43,30 +38,33 @@ def set_aside(
         node = custom_nodes / name
         if node.parent != custom_nodes or not os.path.lexists(node):
             continue
-        folder = _unused(node)
+        folder = unused_aside(node)
         record.setting_aside(name, folder.name)
         node.rename(folder)
         done.append(SetAside(node, folder, why))
 
 
-def settle(aside: Iterable[SetAside]) -> tuple[list[str], list[str]]:
-    """What became of them, once the sync is over: what changed, and what went wrong, a sentence each.
+def settle(aside: Iterable[SetAside], record: SyncRecord) -> tuple[list[str], list[str]]:
+    """What became of them, once the sync is over: what changed, and what there is to know, a sentence each.
 
-    A node that core did not bring back returns. What it did replace is deleted, unless it may hold somebody's work.
+    What core did replace is deleted, unless it may hold somebody's work. Else it returns, see `bring_back`.
     """
-    changed, wrong = [], []
+    changed, warned = [], []
+    copies = record.copies()
     for one in aside:
-        if not os.path.lexists(one.node):
-            one.folder.rename(one.node)
-            wrong.append(f"custom node {one.node.name} could not be replaced and stays as it was ({one.why})")
-            continue
-        changed.append(f"custom node {one.node.name} replaced ({one.why})")
-        if may_hold_own_work(one.folder):
-            changed.append(f"the one before is kept in {one.folder}")
-            _forget_older(one.node)
-        else:
+        name = one.node.name
+        is_replaced = name in copies.ended and os.path.lexists(one.node)
+        if is_replaced:
+            changed.append(f"custom node {name} replaced ({one.why})")
+        if is_replaced and not may_hold_own_work(one.folder):
             shutil.rmtree(one.folder, ignore_errors=True)
-    return changed, wrong
+            continue
+        is_back, remark = bring_back(one.node, one.folder, copies)
+        if is_back:
+            warned.append(f"custom node {name} could not be replaced and stays as it was ({one.why}){remark}")
+        else:
+            warned.append(f"custom node {name} is another one now{remark}")
+    return changed, warned
 
 
 def make_room(folder: Path, target: Path) -> list[str]:
@@ -76,32 +74,7 @@ def make_room(folder: Path, target: Path) -> list[str]:
     renamed = []
     for entry in sorted(folder.iterdir()):
         if (target / entry.name).exists():
-            fresh = entry.with_name(f"{entry.stem}.{_unix_s()}{entry.suffix}")
+            fresh = entry.with_name(f"{entry.stem}.{clock.read().wall_ns // S}{entry.suffix}")
             entry.rename(fresh)
             renamed.append(f"{folder.name}/{entry.name} is now {target / fresh.name}")
     return renamed
-
-
-def _unused(node: Path) -> Path:
-    second = _unix_s()
-    while os.path.lexists(folder := node.with_name(f"{node.name}.{second}.disabled")):
-        second += 1
-    return folder
-
-
-def _forget_older(node: Path) -> None:
-    """All but the newest of what was set aside for that node."""
-    found = []
-    for entry in node.parent.iterdir():
-        numbered = _ASIDE.fullmatch(entry.name.removeprefix(node.name)) if entry.name.startswith(node.name) else None
-        if numbered:
-            found.append((int(numbered[1]), entry))
-    for _, entry in sorted(found)[:-KEPT_PER_NODE]:
-        if entry.is_symlink():
-            entry.unlink()
-        else:
-            shutil.rmtree(entry, ignore_errors=True)
-
-
-def _unix_s() -> int:
-    return clock.read().wall_ns // S

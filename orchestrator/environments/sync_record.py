@@ -1,8 +1,9 @@
 """What a sync by comfygit-core has in hand, written down beside it, so that a killed one loses nothing.
 
 While it runs, `.cec/backups/sync/` (git-ignored by core) holds the manifest as it was, and the steps taken: whether it
-was dirty, each time core wrote it, and each node that was set aside. `undo_interrupted` reads that after a kill: at
-once where the orchestrator saw the sync die, else at the start of the next one.
+was dirty, each time core wrote it, each node that was set aside, and how far core came with the one in its place.
+`undo_interrupted` reads that after a kill: at once where the orchestrator saw the sync die, else at the start of the
+next one.
 
 Why core's rewriting of a dirty manifest is undone at all: core adds its dependency group and tool.uv settings to
 `pyproject.toml`. Of a committed one git has the original; of a dirty one nobody would. What core stages in it besides
@@ -17,14 +18,28 @@ import os
 import shutil
 from pathlib import Path
 
+import attrs
+
+from journal import clock
+from journal.clock import S
 from orchestrator.environments.working_copies import is_committed
 
 MANIFEST = "pyproject.toml"
 _STEPS = "steps"
-_DIRTY, _CLEAN, _WRITING, _WROTE, _ASIDE = "dirty", "clean", "writing", "wrote", "aside"
+_DIRTY, _CLEAN, _WRITING, _WROTE = "dirty", "clean", "writing", "wrote"
+_ASIDE, _COPYING, _COPIED = "aside", "copying", "copied"
+_CHUNK_BYTES = 1 << 20
 
 _Steps = list[list[str]]
 """Each what was done, and to what."""
+
+
+@attrs.frozen
+class Copies:
+    """How far core came with the nodes that it installs: where it began to copy each from, and those that it ended."""
+
+    begun: dict[str, Path]
+    ended: set[str]
 
 
 class SyncRecord:
@@ -63,6 +78,18 @@ class SyncRecord:
         """The node `name` is about to be renamed to `folder`."""
         self._step(_ASIDE, name, folder)
 
+    def copying(self, name: str, source: Path) -> None:
+        """Core is about to copy the node `name`, of which there is nothing yet, from its cache."""
+        self._step(_COPYING, name, str(source))
+
+    def copied(self, name: str) -> None:
+        """Core has all of the node `name` in its place."""
+        self._step(_COPIED, name)
+
+    def copies(self) -> Copies:
+        """What core has copied up to now."""
+        return _copies(_steps(self._folder))
+
     def close(self) -> list[str]:
         """The sync is over: a sentence for each thing to know about the manifest.
 
@@ -84,6 +111,8 @@ class SyncRecord:
     def _step(self, *words: str) -> None:
         with (self._folder / _STEPS).open("a", encoding="ascii") as file:
             file.write(f"{json.dumps(words)}\n")
+            file.flush()
+            os.fsync(file.fileno())
 
 
 def undo_interrupted(cec: Path, custom_nodes: Path) -> list[str]:
@@ -96,7 +125,8 @@ def undo_interrupted(cec: Path, custom_nodes: Path) -> list[str]:
     if not folder.is_dir():
         return []
     steps = _steps(folder)
-    said = [_returned(custom_nodes, *step[1:]) for step in steps if step[0] == _ASIDE]
+    copies = _copies(steps)
+    said = [_returned(custom_nodes, copies, *step[1:]) for step in steps if step[0] == _ASIDE]
     is_back, kept = _end_manifest(cec, steps)
     if is_back:
         said.append(f"{MANIFEST} is as it was before an interrupted sync")
@@ -104,6 +134,35 @@ def undo_interrupted(cec: Path, custom_nodes: Path) -> list[str]:
         said.append(f"{MANIFEST} was changed after an interrupted sync; as it was before is kept in {kept}")
     shutil.rmtree(folder)
     return [sentence for sentence in said if sentence]
+
+
+def bring_back(node: Path, folder: Path, copies: Copies) -> tuple[bool, str]:
+    """Give a node that was set aside as `folder` its name again, unless something whole is in its place.
+
+    Gives whether it is back, and a remark. A copy that core began and did not end makes way: it is deleted if nobody has
+    put anything into it, else it is set aside in its turn. What core had not begun to copy is somebody's, and stays.
+    """
+    source = copies.begun.get(node.name)
+    if not os.path.lexists(node):
+        folder.rename(node)
+        return True, ""
+    if source is None or node.name in copies.ended:
+        return False, f"; the one before is kept in {folder}"
+    unfinished = unused_aside(node)
+    node.rename(unfinished)
+    folder.rename(node)
+    if _is_part_of(unfinished, source):
+        shutil.rmtree(unfinished, ignore_errors=True)
+        return True, ""
+    return True, f"; an unfinished copy of another one, which may hold somebody's work, is kept in {unfinished}"
+
+
+def unused_aside(node: Path) -> Path:
+    """A name to set `node` aside as, which core and ComfyUI pass over: `<name>.<unix seconds>.disabled`."""
+    second = clock.read().wall_ns // S
+    while os.path.lexists(folder := node.with_name(f"{node.name}.{second}.disabled")):
+        second += 1
+    return folder
 
 
 def put_back(file: Path, content: bytes) -> None:
@@ -132,12 +191,40 @@ def _steps(folder: Path) -> _Steps:
     return found
 
 
-def _returned(custom_nodes: Path, name: str, aside: str) -> str:
-    node, kept = custom_nodes / name, custom_nodes / aside
-    if os.path.lexists(node) or not os.path.lexists(kept):
+def _copies(steps: _Steps) -> Copies:
+    begun = {step[1]: Path(step[2]) for step in steps if step[0] == _COPYING}
+    return Copies(begun, {step[1] for step in steps if step[0] == _COPIED})
+
+
+def _returned(custom_nodes: Path, copies: Copies, name: str, aside: str) -> str:
+    if not os.path.lexists(custom_nodes / aside):
         return ""
-    kept.rename(node)
-    return f"custom node {name} is back, which an interrupted sync had set aside"
+    is_back, remark = bring_back(custom_nodes / name, custom_nodes / aside, copies)
+    if is_back:
+        return f"custom node {name} is back, which an interrupted sync had set aside{remark}"
+    return f"custom node {name} was replaced while a sync ran that was interrupted{remark}"
+
+
+def _is_part_of(copy: Path, original: Path) -> bool:
+    """Whether `copy` has nothing that `original` has not: it may lack files, and files may lack their ends."""
+    try:
+        return all(_is_begun(found, original / found.relative_to(copy)) for found in (copy, *copy.rglob("*")))
+    except OSError:
+        return False
+
+
+def _is_begun(copy: Path, original: Path) -> bool:
+    if copy.is_symlink():  # core copies what a link leads to
+        return False
+    if copy.is_dir():
+        return original.is_dir()
+    if not (copy.is_file() and original.is_file()):
+        return False
+    with copy.open("rb") as begun, original.open("rb") as whole:
+        while chunk := begun.read(_CHUNK_BYTES):
+            if chunk != whole.read(len(chunk)):
+                return False
+    return True
 
 
 def _end_manifest(cec: Path, steps: _Steps) -> tuple[bool, Path | None]:

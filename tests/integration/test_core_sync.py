@@ -340,15 +340,67 @@ def test_what_somebody_did_in_a_node_that_is_replaced_is_kept(root, what):
     assert (node(paths) / "__init__.py").read_text() == "VERSION = 1\n"
 
 
-def test_the_two_newest_of_what_was_kept_stay(root):
+def test_all_that_was_kept_stays(root):
     paths = build(root, tracked="VERSION = 1\n")
     release_node(root, "tracked", "VERSION = 2\n")
+    by_hand = node(paths, "tracked.20240101.disabled")
+    by_hand.mkdir()
     for number in range(3):
         git(node(paths), "fetch", "--quiet")
         git(node(paths), "checkout", "--quiet", "origin/HEAD" if number == 0 else "origin/main")
         (node(paths) / f"mine-{number}").touch()
         assert sync(paths)["ok"]
-    assert [sorted(file.name for file in kept.glob("mine-*")) for kept in aside(paths)] == [["mine-1"], ["mine-2"]]
+    kept = [sorted(file.name for file in kept.glob("mine-*")) for kept in aside(paths) if kept != by_hand]
+    assert kept == [["mine-0"], ["mine-1"], ["mine-2"]]
+    assert by_hand.exists()
+
+
+def cached_and_pulled(root: Path) -> tuple[EnvironmentPaths, Path]:
+    """A node that the next sync replaces from core's cache, and where in the cache."""
+    paths = build(root, tracked="VERSION = 1\n")
+    release_and_pull(root, paths)
+    assert sync(paths)["ok"]
+    git(node(paths), "fetch", "--quiet")
+    git(node(paths), "checkout", "--quiet", "--detach", "origin/main")
+    (cached,) = (root / "comfygit_cache" / "custom_nodes" / "store").glob("*/content")
+    return paths, cached
+
+
+@pytest.mark.scenario("B-45")
+@pytest.mark.parametrize("edited", [False, True])
+def test_a_node_whose_replacement_cannot_be_copied_to_its_end_comes_back(root, edited):
+    paths, cached = cached_and_pulled(root)
+    (cached / "gone").symlink_to("nowhere")  # core copies the rest, and fails
+    if edited:
+        (node(paths) / "mine.txt").write_text("mine")
+    verdict = sync(paths)
+    assert "custom node tracked could not be replaced and stays as it was" in verdict["summary"]
+    assert (node(paths) / "__init__.py").read_text() == "VERSION = 2\n"
+    assert (node(paths) / "mine.txt").exists() == edited
+    assert aside(paths) == [], "the unfinished copy is of no use to anybody"
+
+
+@pytest.mark.scenario("B-45")
+def test_a_node_whose_replacement_was_being_copied_when_the_sync_was_killed_comes_back_each_time(root):
+    paths, cached = cached_and_pulled(root)
+    many = cached / "a" / "b"
+    many.mkdir(parents=True)
+    for number in range(10_000):
+        (many / str(number)).touch()
+    (node(paths) / "mine.txt").write_text("mine")
+    for _ in range(2):
+        process = started(paths)
+        until(lambda: any(node(paths).glob("a/b/*")), 20)
+        kill(process)
+        assert (node(paths) / "a").exists(), "half of it is there"
+        (said,) = undo_interrupted(paths.cec, node(paths).parent)
+        assert said == "custom node tracked is back, which an interrupted sync had set aside"
+        assert (node(paths) / "mine.txt").read_text() == "mine"
+        assert aside(paths) == []
+    assert sync(paths)["ok"]
+    (kept,) = aside(paths)
+    assert (kept / "mine.txt").read_text() == "mine"
+    assert (node(paths) / "a" / "b" / "9999").exists()
 
 
 @pytest.mark.scenario("B-45")
