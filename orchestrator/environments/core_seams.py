@@ -94,15 +94,16 @@ def version_mismatches(environment: Any) -> tuple[list[tuple[str, str]], list[st
         return [], [f"custom nodes that core replaces are not kept: {type(error).__name__}: {error}"]
 
 
-def recorded_copying(environment: Any, record: SyncRecord) -> tuple[dict[str, Any], list[str]]:
-    """Have it recorded how far core comes with each node that it installs; arguments for its sync, and warnings."""
+def recorded_copying(environment: Any, record: SyncRecord) -> list[str]:
+    """Have it recorded how far core comes with each node that it installs; warnings."""
     try:
         from comfygit_core.models.workflow import NodeInstallCallbacks
 
-        lookup = environment.node_manager.node_lookup
+        manager = environment.node_manager
+        lookup, install = manager.node_lookup, manager.sync_nodes_to_filesystem
         download = lookup.download_to_cache
     except (ImportError, AttributeError) as error:
-        return {}, [f"custom nodes that core replaces are all kept: {error}"]
+        return [f"custom nodes that core replaces are all kept: {error}"]
 
     def recorded(node: Any, *arguments: Any, **named: Any) -> Any:
         cached = download(node, *arguments, **named)
@@ -115,8 +116,13 @@ def recorded_copying(environment: Any, record: SyncRecord) -> tuple[dict[str, An
         if ok:
             record.copied(name)
 
-    lookup.download_to_cache = recorded
-    return {"node_callbacks": NodeInstallCallbacks(on_node_complete=completed)}, []
+    def told(*arguments: Any, **named: Any) -> Any:
+        if named.get("callbacks") is None:
+            named["callbacks"] = NodeInstallCallbacks(on_node_complete=completed)
+        return install(*arguments, **named)
+
+    lookup.download_to_cache, manager.sync_nodes_to_filesystem = recorded, told
+    return []
 
 
 _WRITERS: Final = (

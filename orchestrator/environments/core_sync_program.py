@@ -109,11 +109,10 @@ def _kept(environment: Any, folder: Path, report: Report) -> None:
         mismatches, warnings = version_mismatches(environment)
         report.warnings += warnings
         set_aside(custom_nodes, mismatches, record, aside)
-        listening, warnings = recorded_copying(environment, record)
-        report.warnings += warnings
+        report.warnings += recorded_copying(environment, record)
         with recorded_writing(record) as warnings:
             report.warnings += warnings
-            result = environment.sync(**SYNC, **listening)
+            result = environment.sync(**SYNC)
     finally:
         changed, warned = settle(aside, record)
         report.changes += changed
