@@ -199,7 +199,10 @@ def nothing() -> None:
 
 @attrs.define(eq=False)
 class SimulatedWorker:
-    """A worker that was really started. `finish` is what it does to the disk at its end, unless it was killed before."""
+    """A worker that was really started. `finish` is what it does to the disk at its end, unless it was killed before.
+
+    `leave_half` is what it has done to the disk when it is killed.
+    """
 
     worker: int
     identity: Identity
@@ -208,6 +211,7 @@ class SimulatedWorker:
     ends_ns: int
     finish: Callable[[], None] = nothing
     planned_ns: int = attrs.field(default=attrs.Factory(lambda self: self.ends_ns, takes_self=True))
+    leave_half: Callable[[], None] = nothing
 
     def end(self) -> None:
         """Its time has come."""
@@ -220,4 +224,11 @@ class SimulatedWorker:
 
     def kill(self, now_ns: int) -> None:
         """End soon."""
-        self.ends_ns = min(self.ends_ns, now_ns + seconds(self.work.dies_in_s))
+        self.end_early(now_ns + seconds(self.work.dies_in_s))
+
+    def end_early(self, when_ns: int) -> None:
+        """End then, if that is before its time has come."""
+        if when_ns < self.ends_ns:
+            was_at_work, self.ends_ns = self.ends_ns == self.planned_ns, when_ns
+            if was_at_work:
+                self.leave_half()

@@ -135,7 +135,7 @@ class SimulatedMachine:
         for process in self.comfyuis():
             process.vanish(self.now_ns)
         for worker in self.workers.values():
-            worker.ends_ns = min(worker.ends_ns, self.now_ns)
+            worker.end_early(self.now_ns)
         self.boot += 1
         self.booted_ns = self.now_ns
 

@@ -79,13 +79,17 @@ class SimulatedWorld:
         """Start an orchestrator, as a person does, or (not `manual`) a guard."""
         must(self.orchestrator is None, "one orchestrator per workspace")
         me = self.machine.new_identity()
-        self.orchestrator = SimulatedOrchestrator(self.machine, me)
+        self.orchestrator = self.new_orchestrator(me)
         self.exit_status = None
         if not self.journal:
             self.append(Draft(JournalCreated(journal_id="simulated", workspace="/workspace")))
         options = StartOptions(environment, tuple(arguments) if environment else None, manual)
         self.append(*first_events(self.state, me, "1", options, self.machine.now(), self.config), by=me)
         self.machine.woken = True
+
+    def new_orchestrator(self, me: Identity) -> SimulatedOrchestrator:
+        """One that has just been started."""
+        return SimulatedOrchestrator(self.machine, me)
 
     def kill_orchestrator(self) -> None:
         """SIGKILL: journal, processes and files stay; what it had in memory is gone."""
