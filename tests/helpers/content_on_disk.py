@@ -152,14 +152,14 @@ def _capture(environment: EnvironmentOnDisk, effect: StartCapture) -> Job:
     return Job(lambda: _content_program(command), lambda log, code: result_of(log, f"exit code {code}"))
 
 
-def _restore(environment: EnvironmentOnDisk, captured: CaptureFinished, content: str) -> Job:
-    command = restore_command(environment.paths, captured)
+def _restore(environment: EnvironmentOnDisk, captured: CaptureFinished, saved: CaptureFinished, content: str) -> Job:
+    command = restore_command(environment.paths, captured, saved)
     owner, met = environment.owner, list[str]()
 
     def was_killed() -> None:
         found = content_digest(environment.paths)
         if found == content:
-            owner.restored(content)
+            owner.restored(content, captured.commit, saved.commit)
         elif found != met[-1]:
             owner.half = True
 
@@ -167,7 +167,7 @@ def _restore(environment: EnvironmentOnDisk, captured: CaptureFinished, content:
         lambda: _content_program(command),
         lambda log, code: result_of(log, f"exit code {code}"),
         begins=lambda: met.append(content_digest(environment.paths)),
-        ended=lambda facts: owner.restored(content) if facts.ok else None,
+        ended=lambda facts: owner.restored(content, captured.commit, saved.commit) if facts.ok else None,
         was_killed=was_killed,
     )
 
@@ -210,12 +210,18 @@ class OrchestratorOnDisk(SimulatedOrchestrator):
                 super().perform(effect, state)
 
     def _restoring(self, effect: StartRestore, state: WorkspaceState) -> Job:
+        captured, saved = self._captured(state, effect.generation), self._captured(state, effect.saved)
         wanted = find(state.generations, effect.generation)
         assert wanted is not None
-        assert wanted.kept is not None
-        captured = self.world.journal[wanted.kept.captured - 1].event
+        return _restore(self.world.environments[effect.environment], captured, saved, wanted.content)
+
+    def _captured(self, state: WorkspaceState, generation: int) -> CaptureFinished:
+        found = find(state.generations, generation)
+        assert found is not None
+        assert found.kept is not None
+        captured = self.world.journal[found.kept.captured - 1].event
         assert isinstance(captured, CaptureFinished)
-        return _restore(self.world.environments[effect.environment], captured, wanted.content)
+        return captured
 
     def _begin(self, worker: int, job: Job, takes_s: float = 0.2) -> None:
         world, machine = self.world, self.machine
@@ -264,6 +270,7 @@ class WorldOnDisk(SimulatedWorld):
         return OrchestratorOnDisk(self.machine, me, world=self)
 
     def _append_one(self, draft: Draft, now: Stamp, actor: Actor) -> None:
+        is_done_again = self.state.job is not None and self.state.job.restoring
         super()._append_one(draft, now, actor)
-        if isinstance(draft.event, RestoreStarted):
+        if isinstance(draft.event, RestoreStarted) and not is_done_again:
             self.environments[draft.event.environment].owner.restore_begins(draft.event)

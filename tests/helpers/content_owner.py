@@ -104,14 +104,19 @@ class Owner:
         self.sync_met = ""
 
     def restore_begins(self, event: RestoreStarted) -> None:
-        """It was journaled: what is about to be overwritten has to be kept already."""
-        saved = load(self.paths, self._refs()[ref_of(event.saved)])[".cec/pyproject.toml"].data
+        """It was journaled: what is about to be overwritten has to be kept already. One done again looks for itself."""
+        saved = self._manifest_in(self._refs()[ref_of(event.saved)])
         must(self.half or saved == self.manifest, "{} names {!r} as saved, not {!r}", event, saved, self.manifest)
 
-    def restored(self, content: str) -> None:
-        """It has ended well, and what is there is exactly the generation's content."""
+    def restored(self, content: str, wanted: str, saved: str) -> None:
+        """It has ended well: what was there is kept by one of the two commits, and what is there is the generation's content."""
+        kept = {self._manifest_in(wanted), self._manifest_in(saved)}
+        must(self.half or self.manifest in kept, "overwritten, and not kept: {!r}", self.manifest)
         must(content_digest(self.paths) == content, "restored, but it has another content than the generation")
         self.manifest, self.sync_met, self.half = self.manifest_file.read_bytes(), "", False
+
+    def _manifest_in(self, commit: str) -> bytes:
+        return load(self.paths, commit)[".cec/pyproject.toml"].data
 
     # ---------------------------------------------------------- checking
 
