@@ -18,7 +18,8 @@ from orchestrator.workspace import EnvironmentPaths
 
 _REFS: Final = "refs/comfygit-journal"
 _OTHER_REFS: Final = "refs/comfygit-journal-other"
-_TRAILER: Final = "Comfygit-Journal"
+_TRAILERS: Final = "Comfygit-Environment: {environment}\nComfygit-Journal: {journal}\n"
+"""The last lines of a commit's message. Environments may share a repository: one may be a work tree of another's."""
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _JOURNAL: Final = re.compile(r"[!-~]{1,200}")
 _PREFIX: Final = f"{CEC}/"
@@ -37,8 +38,8 @@ def ref_of(generation: int) -> str:
 def keep(paths: EnvironmentPaths, generation: int, journal_id: str, wanted: frozenset[int]) -> str:
     """Keep content and workflows as they are now under the generation's ref; the commit's id.
 
-    Refs of this journal whose generation is not `wanted` are deleted; a ref of this number that another journal made is
-    kept under `refs/comfygit-journal-other/<commit>`. Raises ContentError; then no ref was changed.
+    Refs of this environment and journal whose generation is not `wanted` are deleted; a ref of this number that others
+    made is kept under `refs/comfygit-journal-other/<commit>`. Raises ContentError; then no ref was changed.
     """
     doing = f"keeping the content of generation {generation} of environment {paths.name!r}"
     if generation < 1 or not _JOURNAL.fullmatch(journal_id):
@@ -50,11 +51,11 @@ def keep(paths: EnvironmentPaths, generation: int, journal_id: str, wanted: froz
     tree = _tree(git, found)
     code, head, _ = git.attempt("rev-parse", "--verify", "--quiet", "HEAD^{commit}")
     parent = ("-p", head.decode("ascii").strip()) if code == 0 else ()
-    subject = f"Generation {generation} of environment {paths.name}"
-    message = f"{subject}\n\nContent and workflows as they were, committed or not.\n\n{_TRAILER}: {journal_id}\n"
-    given = message.encode("utf-8", "backslashreplace")
+    ours = _TRAILERS.format(environment=paths.name, journal=journal_id).encode("utf-8", "backslashreplace")
+    subject = f"Generation {generation} of environment {paths.name}".encode("utf-8", "backslashreplace")
+    given = subject + b"\n\nContent and workflows as they were, committed or not.\n\n" + ours
     commit = git.run("commit-tree", tree, *parent, "-F", "-", given=given, environ=_SIGNATURE).decode("ascii").strip()
-    updates = _updates(git, generation, commit, journal_id, wanted)
+    updates = _updates(git, generation, commit, ours, wanted)
     git.run("update-ref", "--no-deref", "--stdin", "-z", given=b"".join(updates))
     return commit
 
@@ -100,25 +101,25 @@ def _blobs(git: Git, folder: Path, entries: Sequence[Entry]) -> list[str]:
     return git.run("hash-object", "-w", "--no-filters", "--stdin-paths", given=given).decode("ascii").split()
 
 
-def _updates(git: Git, generation: int, commit: str, journal_id: str, wanted: frozenset[int]) -> Iterator[bytes]:
+def _updates(git: Git, generation: int, commit: str, ours: bytes, wanted: frozenset[int]) -> Iterator[bytes]:
     """What `update-ref` is told, all or nothing."""
     listed = git.run("for-each-ref", "--format=%(objectname) %(refname)", _REFS).decode("utf-8", "surrogateescape")
     refs = {name: found for found, _, name in (line.partition(" ") for line in listed.splitlines())}
     objects = _objects(git, sorted(set(refs.values())))
     before = refs.pop(ref_of(generation), None)
-    if before is not None and objects[before][0] and not _is_of(objects[before], journal_id):
+    if before is not None and objects[before][0] and not _is_of(objects[before], ours):
         yield f"update {_OTHER_REFS}/{before}\0{before}\0\0".encode("ascii")
     yield f"update {ref_of(generation)}\0{commit}\0\0".encode("ascii")
     for name, found in refs.items():
         number = name.removeprefix(f"{_REFS}/")
-        if number.isdecimal() and int(number) not in wanted and _is_of(objects[found], journal_id):
+        if number.isdecimal() and int(number) not in wanted and _is_of(objects[found], ours):
             yield f"delete {name}\0{found}\0".encode("ascii")
 
 
-def _is_of(found: tuple[str, bytes], journal_id: str) -> bool:
-    """Whether it is a commit that the journal of this id made: its last line says so."""
+def _is_of(found: tuple[str, bytes], ours: bytes) -> bool:
+    """Whether it is a commit that this environment and journal made: its last lines say so."""
     kind, data = found
-    return kind == "commit" and data.rstrip(b"\n").rpartition(b"\n")[2] == f"{_TRAILER}: {journal_id}".encode("ascii")
+    return kind == "commit" and data.endswith(b"\n\n" + ours)
 
 
 def _objects(git: Git, ids: Sequence[str]) -> dict[str, tuple[str, bytes]]:

@@ -59,7 +59,7 @@ def test_the_commit_says_what_it_is_and_stands_on_head(paths):
     assert author == "comfygit-journal/comfygit-journal"
     assert parent == git(paths.cec, "rev-parse", "HEAD")
     assert body.startswith("Generation 7 of environment one\n")
-    assert body.rstrip().endswith(f"\n\nComfygit-Journal: {OURS}")
+    assert body.rstrip().endswith(f"\n\nComfygit-Environment: one\nComfygit-Journal: {OURS}")
 
 
 def test_nothing_but_our_ref_and_objects_is_touched(paths):
@@ -104,7 +104,7 @@ def test_no_hook_of_the_repository_runs_and_no_variable_from_outside_counts(path
     assert not [*tmp_path.glob("*.ran"), *tmp_path.glob("index")]
 
 
-def test_refs_of_this_journal_that_are_not_wanted_go_and_those_of_others_stay(paths):
+def test_refs_of_this_environment_and_journal_that_are_not_wanted_go_and_those_of_others_stay(paths):
     for generation in (3, 4):
         keep(paths, generation, OTHERS, frozenset({3, 4}))
     git(paths.cec, "update-ref", "refs/comfygit-journal/name", "HEAD")
@@ -114,6 +114,24 @@ def test_refs_of_this_journal_that_are_not_wanted_go_and_those_of_others_stay(pa
     assert numbers(paths) == {"3", "4", "5", "6", "7", "9", "name"}
     keep(paths, 8, OURS, frozenset({6, 99}))
     assert numbers(paths) == {"3", "4", "6", "8", "9", "name"}
+
+
+@pytest.mark.parametrize("shared_by", ["a work tree", "a link"])
+def test_environments_that_share_a_repository_keep_their_own_refs(paths, tmp_path, shared_by):
+    other = EnvironmentPaths("two", tmp_path / "two")
+    if shared_by == "a work tree":
+        git(paths.cec, "worktree", "add", "--quiet", "-b", "two", str(other.cec))
+    else:
+        other.root.mkdir()
+        other.cec.symlink_to(paths.cec)
+    write(other.cec / "pyproject.toml", "edited, and nowhere else")
+    kept, content = keep(other, 7, OURS, frozenset({7})), read_content(other)
+    mine = keep(paths, 9, OURS, frozenset({9}))
+    assert refs(paths) == {"comfygit-journal/7": kept, "comfygit-journal/9": mine}
+    git(paths.cec, "gc", "--quiet", "--prune=now")
+    assert load(other, kept) == content
+    newer = keep(other, 10, OURS, frozenset({10}))
+    assert refs(paths) == {"comfygit-journal/9": mine, "comfygit-journal/10": newer}
 
 
 def test_a_ref_of_the_same_number_is_overwritten_when_ours_and_set_aside_when_not(paths):
