@@ -13,12 +13,12 @@ from typing import Final
 import attrs
 
 from journal.clock import S, read
+from orchestrator.environments.regular_files import READING
 
 YOUNG_NS: Final = 2 * S
 MOST: Final = 50_000
 """Files that are remembered, at most some 25 MB; then the longest known are forgotten."""
 _CHUNK_BYTES = 1 << 20
-_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 Identity = tuple[int, int, int, int, int]
 """Device, inode, mtime_ns, size, ctime_ns."""
@@ -52,7 +52,7 @@ class FileHashes:
         self._forget_most()
 
     def _read(self, path: str) -> str:
-        descriptor = os.open(path, _FLAGS)
+        descriptor = os.open(path, READING)
         try:
             before = os.fstat(descriptor)
             if not stat.S_ISREG(before.st_mode):

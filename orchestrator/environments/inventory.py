@@ -1,6 +1,7 @@
 """What an environment consists of, as lines of text for the journal: Python, ComfyUI, nodes, packages, content files."""
 
 import contextlib
+import os
 import re
 import tomllib
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from typing import Final
 from orchestrator.environments.checkouts import head_commit
 from orchestrator.environments.content_files import content_hashes
 from orchestrator.environments.content_rules import printable
+from orchestrator.environments.regular_files import read_regular
 from orchestrator.errors import OrchestratorError
 from orchestrator.workspace import EnvironmentPaths
 
@@ -49,7 +51,7 @@ def _line(kind: str, name: str, version: str) -> str:
 
 def _python(venv: Path) -> str:
     try:
-        found = _PYTHON.search((venv / "pyvenv.cfg").read_text("utf-8"))
+        found = _PYTHON.search(read_regular(venv / "pyvenv.cfg", _MOST_MANIFEST_BYTES).decode("utf-8"))
     except (OSError, UnicodeDecodeError):
         return ""
     return found[1] if found else ""
@@ -57,17 +59,21 @@ def _python(venv: Path) -> str:
 
 def _nodes_in(folder: Path) -> list[Path]:
     """The folders and Python files that are nodes, or would be if they were not disabled."""
+    return [path for path in _paths_in(folder) if _is_node(path)]
+
+
+def _paths_in(folder: Path) -> list[Path]:
     try:
-        found = sorted(folder.iterdir())
+        return sorted(folder.iterdir())
     except OSError:
         return []
-    return [path for path in found if _is_node(path)]
 
 
 def _is_node(path: Path) -> bool:
     if path.name.startswith(".") or path.name == "__pycache__":
         return False
-    return path.is_dir() or path.name.removesuffix(_DISABLED).endswith(".py")
+    is_folder = os.path.isdir(path)  # noqa: PTH112 -- `is_dir` raises where one may not look
+    return is_folder or path.name.removesuffix(_DISABLED).endswith(".py")
 
 
 def _node(path: Path, *, disabled: bool) -> str:
@@ -78,16 +84,18 @@ def _node(path: Path, *, disabled: bool) -> str:
 
 def _declared_version(manifest: Path) -> str:
     try:
-        if manifest.stat().st_size > _MOST_MANIFEST_BYTES:
-            return ""
-        declared = tomllib.loads(manifest.read_text("utf-8")).get("project", {}).get("version", "")
+        text = read_regular(manifest, _MOST_MANIFEST_BYTES).decode("utf-8")
+        declared = tomllib.loads(text).get("project", {}).get("version", "")
     except (OSError, ValueError, AttributeError, RecursionError):
         return ""
     return declared if isinstance(declared, str) and _VERSION.fullmatch(declared) else ""
 
 
 def _packages(venv: Path) -> Iterator[str]:
-    for folder in sorted([*venv.glob("lib/python*/site-packages"), venv / "Lib" / "site-packages"]):
-        for info in sorted(folder.glob("*.dist-info")):
+    folders = [python / "site-packages" for python in _paths_in(venv / "lib") if python.name.startswith("python")]
+    for folder in (venv / "Lib" / "site-packages", *folders):
+        for info in _paths_in(folder):
+            if not info.name.endswith(".dist-info"):
+                continue
             name, _, version = info.name.removesuffix(".dist-info").partition("-")
             yield _line("package", re.sub(r"[-_.]+", "-", name).lower(), printable(version))

@@ -13,6 +13,7 @@ from typing import Final
 
 from journal.clock import read
 from orchestrator.environments.file_hashes import YOUNG_NS, FileHashes, Identity
+from orchestrator.environments.regular_files import read_regular
 
 FILE_NAME: Final = "fingerprint-cache.json"
 _VERSION: Final = 1
@@ -24,12 +25,10 @@ _NOT_OURS: Final = (ValueError, TypeError, KeyError, AttributeError, ArithmeticE
 
 def recall(metadata: Path, hashes: FileHashes) -> None:
     """Teach `hashes` what an earlier process knew of the files of this workspace; nothing when it cannot be told."""
-    file = metadata / FILE_NAME
     with contextlib.suppress(OSError, *_NOT_OURS):
-        if file.stat().st_size <= _MOST_BYTES:
-            document = json.loads(file.read_bytes())
-            if document["version"] == _VERSION:
-                hashes.learn(list(_understood(document["files"], str(metadata.parent))))
+        document = json.loads(read_regular(metadata / FILE_NAME, _MOST_BYTES))
+        if document["version"] == _VERSION:
+            hashes.learn(list(_understood(document["files"], str(metadata.parent))))
 
 
 def keep(metadata: Path, hashes: FileHashes) -> None:

@@ -328,6 +328,33 @@ def test_a_circle_of_refs_gives_none(checkout):
     assert head_commit(checkout / ".git") == ""
 
 
+@pytest.mark.parametrize("place", ["HEAD", "commondir", "refs/heads/main", "packed-refs", ""])
+@pytest.mark.parametrize("what", ["pipe", "device", "endless"])
+def test_what_is_no_file_or_has_no_end_is_not_read(checkout, place, what):
+    commit(checkout)
+    git(checkout, "pack-refs", "--all")
+    file = checkout / ".git" / place
+    if place:
+        file.unlink(missing_ok=True)
+    else:
+        shutil.rmtree(file)
+    if what == "pipe":
+        os.mkfifo(file)
+    elif what == "device":
+        file.symlink_to("/dev/zero")
+    else:
+        write(file, "ref: refs/heads/main\n")
+        os.truncate(file, 1 << 40)
+    assert head_commit(checkout / ".git") == ""
+
+
+@pytest.mark.parametrize("line", ["gitdir: \0", "gitdir: x\0y"])
+def test_a_git_file_that_leads_to_no_path_gives_none(checkout, line):
+    shutil.rmtree(checkout / ".git")
+    write(checkout / ".git", line)
+    assert head_commit(checkout / ".git") == ""
+
+
 def test_the_plan_carried_out_makes_the_environments_own_venv_and_no_other(tmp_path):
     root = tmp_path / "environments" / "one"
     write(

@@ -160,6 +160,13 @@ def test_a_file_that_is_not_understood_is_none(workspace, content):
     assert hashes.items() == []
 
 
+def test_a_cache_that_is_a_pipe_is_none(workspace):
+    os.mkfifo(workspace / ".metadata" / FILE_NAME)
+    hashes = FileHashes()
+    recall(workspace / ".metadata", hashes)
+    assert hashes.items() == []
+
+
 def test_a_fingerprint_is_told_where_nothing_can_be_kept(workspace, monkeypatch):
     monkeypatch.setattr("orchestrator.environments.fingerprints.SHARED", FileHashes())
     paths = EnvironmentPaths("one", workspace / "environments" / "one")

@@ -1,5 +1,6 @@
 """What an environment consists of, read from a real folder."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -75,3 +76,13 @@ def test_it_does_not_grow_without_end(paths):
     lines = inventory(paths)
     assert len(lines) == MOST_LINES
     assert {"node\tnode\t", "python\t\t", "ComfyUI\t\t"} < set(lines)
+
+
+def test_pipes_and_what_has_no_end_are_not_read(paths):
+    nodes = paths.comfyui / "custom_nodes"
+    for pipe in (paths.venv / "pyvenv.cfg", nodes / "one" / "pyproject.toml", nodes / "two" / ".git" / "HEAD"):
+        pipe.parent.mkdir(parents=True)
+        os.mkfifo(pipe)
+    write(nodes / "three" / "pyproject.toml", "[project]")
+    os.truncate(nodes / "three" / "pyproject.toml", 1 << 40)
+    assert inventory(paths) == ("ComfyUI\t\t", "node\tone\t", "node\tthree\t", "node\ttwo\t", "python\t\t")
