@@ -35,7 +35,7 @@ class FileHashes:
         """The SHA-256 of a file's bytes; "" for what is no file. `found`: its status, where it is known. Raises OSError."""
         status = os.stat(path) if found is None else found  # noqa: PTH116 -- a thousand paths an environment
         known = self._known.get(path)
-        if known is not None and known[0] == _identity(status):
+        if known is not None and known[0] == identity_of(status):
             return known[1]
         if not stat.S_ISREG(status.st_mode):
             return ""
@@ -63,8 +63,8 @@ class FileHashes:
             after = os.fstat(descriptor)
         finally:
             os.close(descriptor)
-        digest, identity = made.hexdigest(), _identity(after)
-        if identity == _identity(before) and not _is_young(after):
+        digest, identity = made.hexdigest(), identity_of(after)
+        if identity == identity_of(before) and not is_young(after):
             self._known[path] = identity, digest
             self.changed = True
             self._forget_most()
@@ -75,12 +75,16 @@ class FileHashes:
             del self._known[next(iter(self._known))]
 
 
-def _identity(status: os.stat_result) -> Identity:
+def identity_of(status: os.stat_result) -> Identity:
+    """What is the same for as long as nothing has changed."""
     return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size, status.st_ctime_ns
 
 
-def _is_young(status: os.stat_result) -> bool:
-    """Also when it was written in the future: on a file server, or before the clock was set back."""
+def is_young(status: os.stat_result) -> bool:
+    """Whether a second change could go unnoticed.
+
+    Also when it was written in the future: on a file server, or before the clock was set back.
+    """
     return read().wall_ns - max(status.st_mtime_ns, status.st_ctime_ns) < YOUNG_NS
 
 

@@ -1,21 +1,26 @@
 """What every backend's fingerprint promises: it changes with the environment, and not because its ComfyUI ran."""
 
+import contextlib
 import importlib.util
 import os
 import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from freezegun import freeze_time
 
 from orchestrator.environments.backends import BackendError, backend_for
 from orchestrator.environments.checkouts import head_commit
 from orchestrator.environments.content import content_digest, read_content
 from orchestrator.panel import venv
 from orchestrator.workspace import EnvironmentPaths
+from projections.generations import content_of
 
 SITE_PACKAGES = ".venv/lib/python3.11/site-packages"
 
@@ -216,10 +221,119 @@ def test_an_empty_environment_has_one_of_twice_32_hexadecimal_digits(tmp_path):
     assert re.fullmatch("[0-9a-f]{32}-[0-9a-f]{32}", fingerprint(EnvironmentPaths("empty", tmp_path)))
 
 
-def test_an_unreadable_manifest_makes_it_unknown(paths):
+def test_an_unreadable_manifest_makes_it_unknown_where_it_is_content(paths):
+    before = fingerprint(paths)
     (paths.root / "uv.lock").unlink()
     (paths.root / "uv.lock").mkdir()
-    assert fingerprint(paths) == ""
+    if paths.is_comfygit:
+        assert content_of(fingerprint(paths)) == content_of(before)
+        assert fingerprint(paths) != before
+    else:
+        assert fingerprint(paths) == ""
+
+
+@contextlib.contextmanager
+def as_nobody() -> Iterator[None]:
+    """Root may look into everything."""
+    user = os.geteuid()
+    os.seteuid(65534 if user == 0 else user)
+    try:
+        yield
+    finally:
+        os.seteuid(user)
+
+
+CLOSED: dict[str, Callable[[EnvironmentPaths], Path]] = {
+    "a folder of a node": lambda paths: nodes(paths) / "copied" / "lib",
+    "a node": lambda paths: nodes(paths) / "copied",
+    "a node's file": lambda paths: nodes(paths) / "copied" / "__init__.py",
+    "a node of one file": lambda paths: nodes(paths) / "single.py",
+    "the nodes": nodes,
+    "ComfyUI": lambda paths: paths.comfyui,
+    "the venv": lambda paths: paths.venv,
+    "the packages": lambda paths: paths.root / SITE_PACKAGES,
+}
+
+
+@pytest.mark.parametrize("closed", CLOSED.values(), ids=CLOSED.keys())
+def test_what_may_not_be_read_beside_the_content_counts_and_hides_nothing_else(paths, closed):
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:  # that of the tests is for its owner only
+        Path(folder).chmod(0o755)
+        shutil.copytree(paths.root, Path(folder, "environments", "one"))
+        paths = EnvironmentPaths("one", Path(folder, "environments", "one"))
+        write(nodes(paths) / "other" / "x.py", "pass")
+        before = fingerprint(paths)
+        closed(paths).chmod(0)
+        try:
+            with as_nobody():
+                first = fingerprint(paths)
+                assert first == fingerprint(paths) != before
+            assert first.split("-")[0] == before.split("-")[0] != ""
+            if closed(paths) not in {nodes(paths), paths.comfyui}:
+                write(nodes(paths) / "other" / "x.py", "pass # newer")
+                with as_nobody():
+                    assert fingerprint(paths) != first
+        finally:
+            closed(paths).chmod(0o755)
+
+
+def test_what_vanishes_while_it_is_looked_at_is_passed_over(paths):
+    before, over = fingerprint(paths), threading.Event()
+
+    def churn() -> None:
+        while not over.is_set():
+            for number in range(20):
+                (nodes(paths) / "copied" / "temporary" / f"{number}").mkdir(parents=True, exist_ok=True)
+            shutil.rmtree(nodes(paths) / "copied" / "temporary", ignore_errors=True)
+
+    busy = threading.Thread(target=churn)
+    busy.start()
+    try:
+        assert {fingerprint(paths) for _ in range(100)} == {before}
+    finally:
+        over.set()
+        busy.join()
+
+
+def test_pipes_devices_and_huge_files_are_counted_and_not_read(paths):
+    seen = {fingerprint(paths)}
+    os.mkfifo(nodes(paths) / "pipe.py")
+    seen.add(fingerprint(paths))
+    os.mkfifo(nodes(paths) / "copied" / "pipe.py")
+    seen.add(fingerprint(paths))
+    (nodes(paths) / "copied" / "zero.py").symlink_to("/dev/zero")
+    seen.add(fingerprint(paths))
+    write(nodes(paths) / "copied" / "huge.py", "")
+    os.truncate(nodes(paths) / "copied" / "huge.py", 1 << 40)
+    seen.add(fingerprint(paths))
+    touch(nodes(paths) / "copied" / "huge.py")
+    seen.add(fingerprint(paths))
+    (paths.venv / "pyvenv.cfg").unlink()
+    os.mkfifo(paths.venv / "pyvenv.cfg")
+    seen.add(fingerprint(paths))
+    assert len(seen - {""}) == 7
+
+
+def test_files_that_come_to_a_folder_that_is_known_are_seen(paths):
+    """Folders are old by then, and which files of them are code is remembered."""
+    lib = nodes(paths) / "copied" / "lib"
+    with freeze_time("2100-01-01"):
+        seen = [fingerprint(paths)]
+        assert fingerprint(paths) == seen[0]
+        write(lib / "more.py", "pass")
+        seen.append(fingerprint(paths))
+        write(lib / "inner" / "inmost" / "more.py", "pass")
+        seen.append(fingerprint(paths))
+        (lib / "more.py").rename(lib / "less.py")
+        seen.append(fingerprint(paths))
+        write(lib / "less.py", "pass # newer")
+        seen.append(fingerprint(paths))
+        shutil.rmtree(lib / "inner")
+        seen.append(fingerprint(paths))
+        write(lib / "inner", "a file")
+        seen.append(fingerprint(paths))
+    assert len(set(seen)) == 6
+    assert seen[-1] == seen[-2]
 
 
 def test_a_node_that_is_a_link_to_nothing_is_counted(paths):
