@@ -2,7 +2,8 @@
 
 Names are POSIX and relative to the environment's folder, as in `.cec/pyproject.toml`. In a ComfyGit environment (one with
 a `.cec/`) content is what lies below `.cec/`, else three files. The user's workflows are not content, and neither is what
-comfygit-core makes anew or leaves lying about: its own list of ignored files, less what says how to install.
+comfygit-core makes anew or leaves lying about: its own list of ignored files, less what says how to install. What by its
+name is private is none either: it would get into the repository's objects, and from there to wherever that is pushed.
 """
 
 import os
@@ -21,7 +22,12 @@ _NOT_CONTENT = re.compile(
     r"|comfyui_(builtins|folder_paths|model_loaders)\.json",
     re.IGNORECASE | re.DOTALL,  # a file system may take `Workflows` for `workflows`
 )
-_NOWHERE_CONTENT = re.compile(r"\.git|__pycache__|.*\.(pyc|tmp|bak)", re.IGNORECASE | re.DOTALL)
+_NOWHERE_CONTENT = re.compile(r"\.git|__pycache__|.*\.(pyc|tmp|bak|sw[op])|.*~|\.#.*|#.*#", re.IGNORECASE | re.DOTALL)
+_PRIVATE = re.compile(
+    r".*\.env|\.env\..*|\.envrc|.*\.(pem|key|p12|pfx|token)|id_(rsa|dsa|ecdsa|ed25519).*|[._]netrc|\.git-credentials"
+    r"|\.pypirc|.*credential.*|.*secret.*",
+    re.IGNORECASE | re.DOTALL,
+)
 
 
 def is_content(name: str, *, comfygit: bool) -> bool:
@@ -31,13 +37,15 @@ def is_content(name: str, *, comfygit: bool) -> bool:
     top, *below = name.split("/")
     if top != CEC or not below or _NOT_CONTENT.fullmatch(below[0]):
         return False
-    return not any(_NOWHERE_CONTENT.fullmatch(part) for part in below)
+    return not any(_NOWHERE_CONTENT.fullmatch(part) or _PRIVATE.fullmatch(part) for part in below)
 
 
 def is_workflow(name: str) -> bool:
-    """Whether it is, or is in, one of the user's folders of workflows."""
+    """Whether it is, or is in, one of the user's folders of workflows, and neither git's nor private."""
     top, *below = name.split("/")
-    return top == CEC and below[:1] != [] and below[0] in WORKFLOWS and ".git" not in map(str.lower, below)
+    if top != CEC or not below or below[0] not in WORKFLOWS:
+        return False
+    return not any(part.lower() == ".git" or _PRIVATE.fullmatch(part) for part in below)
 
 
 def name_problem(name: str, *, comfygit: bool) -> str:

@@ -57,6 +57,27 @@ PASSING = [
     "workflow_api/more.json",
     "nested/.git/HEAD",
     "nested/pyproject.toml",
+    ".pyproject.toml.swp",
+    "nodes/.uv.lock.SWO",
+    "pyproject.toml~",
+    ".#pyproject.toml",
+    "#pyproject.toml#",
+    ".env",
+    ".env.local",
+    ".ENVRC",
+    "prod.env",
+    "nodes/.Env/x",
+    "tls/server.pem",
+    "server.KEY",
+    "x.p12",
+    "id_rsa",
+    "id_ed25519.pub",
+    ".netrc",
+    ".git-credentials",
+    "my_Credentials.json",
+    "client_secret.json",
+    "Secrets/anything.toml",
+    "hf.token",
 ]
 
 
@@ -71,6 +92,14 @@ def test_what_is_generated_or_the_users_is_not_content(paths, name):
     write(paths.cec / name, "x")
     assert content_names(paths) == CONTENT
     assert content_digest(paths) == before
+
+
+@pytest.mark.parametrize(
+    "name", ["environment.toml", "env", "keys.toml", "tokens", "monkey", "a~b", "hf.token.toml", "a#b"]
+)
+def test_what_only_sounds_private_is_content(paths, name):
+    write(paths.cec / name, "x")
+    assert f".cec/{name}" in content_names(paths)
 
 
 def test_content_of_a_plain_folder_is_three_files(plain):
@@ -125,6 +154,7 @@ def test_what_cannot_be_read_has_no_digest(plain, tmp_path):
 
 
 def test_workflows_are_read_apart_and_not_through_links(paths, tmp_path):
+    write(paths.cec / "workflows" / ".env", "TOKEN=x")
     assert read_workflows(paths).keys() == {".cec/workflows/mine.json", ".cec/workflow_api/mine.json"}
     (paths.cec / "workflow_api" / "mine.json").unlink()
     (paths.cec / "workflow_api").rmdir()
@@ -223,7 +253,7 @@ REFUSED = [
     ".cec/.git/config",
     ".cec/.GIT/config",
     ".cec/nodes/.git/hooks/x",
-    *[f".cec/{name}" for name in PASSING[:18]],
+    *[f".cec/{name}" for name in PASSING if not name.startswith("nested")],
 ]
 
 

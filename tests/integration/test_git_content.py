@@ -53,6 +53,24 @@ def test_what_is_kept_comes_back_with_what_git_ignores_and_without_the_workflows
     assert not {"half.tmp", "logs/a.log"} & set(names)
 
 
+def test_what_is_private_by_its_name_gets_into_no_object_and_outlives_a_restore(paths):
+    first = read_content(paths)
+    for name in ("secret.env", "workflows/.env", "id_rsa"):
+        write(paths.cec / name, f"private {name}")
+    commit = keep(paths, 7, OURS, frozenset())
+    objects = git(paths.cec, "cat-file", "--batch-all-objects", "--batch-check=%(objectname)").split()
+    assert not any(git(paths.cec, "cat-file", "-p", one).startswith("private") for one in objects)
+    write(paths.cec / "secret.env", "private, newer")
+    write_back(paths, load(paths, commit))
+    assert read_content(paths) == first
+    assert (paths.cec / "secret.env").read_text() == "private, newer"
+    git(paths.cec, "add", "--force", "secret.env")
+    git(paths.cec, "commit", "--quiet", "-m", "as somebody may")
+    write(paths.cec / "secret.env", "private, newest")
+    write_back(paths, load(paths, git(paths.cec, "rev-parse", "HEAD")))
+    assert (paths.cec / "secret.env").read_text() == "private, newest"
+
+
 def test_the_commit_says_what_it_is_and_stands_on_head(paths):
     commit = keep(paths, 7, OURS, frozenset())
     author, parent, body = git(paths.cec, "log", "-1", "--format=%an/%cn%x00%P%x00%B", commit).split("\0")
