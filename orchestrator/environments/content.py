@@ -120,10 +120,13 @@ def _stage(paths: EnvironmentPaths, name: str, entry: Entry) -> Path:
 
 
 def _write(temporary: Path, entry: Entry, replaced: Path | None) -> None:
-    """With the permissions of the file that it replaces, if there is one, but for the bits that git keeps."""
+    """With the permissions of the file that it replaces, if there is one, but for the bits that git keeps.
+
+    Else, and until then, it is for its owner only: nobody remembers who might read the one that was deleted.
+    """
     executable = entry.mode == EXECUTABLE
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
-    descriptor = os.open(temporary, flags, 0o777 if executable else 0o666)
+    descriptor = os.open(temporary, flags, 0o700 if executable else 0o600)
     with os.fdopen(descriptor, "wb") as file:
         file.write(entry.data)
         file.flush()

@@ -187,7 +187,9 @@ def test_everything_else_stays_byte_for_byte(paths):
     write_back(paths, {name: Entry(FILE, b"") for name in wanted})
     write_back(paths, {})
     write_back(paths, wanted)
-    assert everything(paths.root) == before
+    after = everything(paths.root)
+    assert {name: after.pop(name)[2] for name in CONTENT} == {name: before.pop(name)[2] for name in CONTENT}
+    assert after == before
 
 
 def test_permissions_are_kept_but_for_the_executable_bit(paths):
@@ -198,6 +200,22 @@ def test_permissions_are_kept_but_for_the_executable_bit(paths):
     write_back(paths, wanted)
     assert (paths.cec / "uv.lock").stat().st_mode & 0o777 == 0o600
     assert (paths.cec / "nodes" / "setup.sh").stat().st_mode & 0o777 == 0o750
+
+
+@pytest.mark.parametrize("gone", ["file", "folder", "replaced by a link"])
+def test_what_was_deleted_comes_back_for_its_owner_only(paths, gone):
+    script, file = paths.cec / "nodes" / "setup.sh", paths.cec / "nodes" / "x.toml"
+    write(file, "x")
+    file.chmod(0o600)
+    wanted = read_content(paths)
+    file.unlink()
+    script.unlink()
+    if gone == "folder":
+        file.parent.rmdir()
+    elif gone == "replaced by a link":
+        script.symlink_to(paths.cec / "pyproject.toml")
+    write_back(paths, wanted)
+    assert [path.stat().st_mode & 0o777 for path in (file, script)] == [0o600, 0o700]
 
 
 def test_a_file_is_replaced_and_not_written_into(paths):
