@@ -1,6 +1,8 @@
 """What is content, and that writing it back touches nothing else."""
 
 import os
+import shutil
+import threading
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,15 @@ from orchestrator.environments.content import (
     read_content,
     write_back,
 )
-from orchestrator.environments.content_files import EXECUTABLE, FILE, LINK, digest_of, read_workflows
+from orchestrator.environments.content_files import (
+    EXECUTABLE,
+    FILE,
+    LINK,
+    MOST_FILE_BYTES,
+    MOST_FILES,
+    digest_of,
+    read_workflows,
+)
 from orchestrator.workspace import EnvironmentPaths
 from tests.helpers.content_fixtures import CONTENT, comfygit_environment, everything, git, write
 from tests.helpers.mounts import REMOUNTED_READ_ONLY, needs_mounts, run_on_tmpfs
@@ -151,6 +161,68 @@ def test_what_cannot_be_read_has_no_digest(plain, tmp_path):
     with pytest.raises(ContentError, match="'two'"):
         read_content(plain)
     assert content_digest(EnvironmentPaths("gone", tmp_path / "gone")) == ""
+
+
+def too_much(paths: EnvironmentPaths, what: str) -> str:
+    """Its name."""
+    cec = paths.cec if paths.is_comfygit else paths.root
+    if what == "files":
+        for number in range(MOST_FILES):
+            write(cec / "more" / f"{number}")
+        return "more than 5000 files"
+    sizes = [1 << 40] if what == "one file" else [MOST_FILE_BYTES - 1] * 5
+    for number, size in enumerate(sizes):
+        write(cec / f"{number}.bin")
+        os.truncate(cec / f"{number}.bin", size)
+    return r"'\.cec/0\.bin' has 1099511627776 bytes; .* 16777216" if what == "one file" else "67108864 together"
+
+
+@pytest.mark.parametrize("what", ["one file", "together", "files"])
+def test_what_is_too_large_or_too_much_is_not_content_and_not_read(paths, what):
+    said = too_much(paths, what)
+    assert content_digest(paths) == ""
+    for attempt in (read_content, content_names, lambda paths: changes(paths, {})):
+        with pytest.raises(ContentError, match=said) as caught:
+            attempt(paths)
+        assert str(paths.cec) in caught.value.hint
+
+
+def test_a_plain_manifest_that_is_too_large_is_not_read(plain):
+    os.truncate(plain.root / "uv.lock", 1 << 40)
+    assert content_digest(plain) == ""
+    with pytest.raises(ContentError, match=r"'uv\.lock' has 1099511627776 bytes"):
+        read_content(plain)
+
+
+def test_workflows_that_are_too_large_or_too_much_are_left_out(paths):
+    folder = paths.cec / "workflows"
+    for name, size in {"a": MOST_FILE_BYTES + 1, **dict.fromkeys("bcdef", MOST_FILE_BYTES - 1), "g": 5}.items():
+        write(folder / name)
+        os.truncate(folder / name, size)
+    assert {name.rpartition("/")[2] for name in read_workflows(paths)} == {"b", "c", "d", "e", "mine.json"}
+    assert content_digest(paths) != ""
+
+
+def test_what_vanishes_while_it_is_read_is_passed_over(paths):
+    digest, over = content_digest(paths), threading.Event()
+
+    def churn() -> None:
+        while not over.is_set():
+            for number in range(5):
+                write(paths.cec / "passing" / f"{number}" / "x", "x")
+            shutil.rmtree(paths.cec / "passing", ignore_errors=True)
+
+    busy = threading.Thread(target=churn)
+    busy.start()
+    try:
+        for _ in range(200):
+            assert content_digest(paths) != ""
+            assert set(CONTENT) <= read_content(paths).keys()
+    finally:
+        over.set()
+        busy.join()
+    shutil.rmtree(paths.cec / "passing", ignore_errors=True)
+    assert content_digest(paths) == digest
 
 
 def test_workflows_are_read_apart_and_not_through_links(paths, tmp_path):
