@@ -1,4 +1,4 @@
-"""What was just seen healthy is kept, so that it can be brought back: beside the running ComfyUI, nobody waits for it."""
+"""What was just seen healthy is kept, so that it can be brought back: beside the running ComfyUI."""
 
 from journal.events import CaptureSkipped, CaptureStarted
 from orchestrator.actions import Decision, StartCapture
@@ -18,8 +18,8 @@ def capture(situation: Situation) -> Decision | None:
         return situation.look_again()
     here = content_of(facts.fingerprint or "")
     if facts.problem or not here or here != due.content:
-        why = facts.problem or "its files were changed before they could be kept"
-        return situation.act(CaptureSkipped(generation=due.generation, why=why))
+        changed = "its files were changed before they could be kept" if here else "its files cannot be read"
+        return situation.act(CaptureSkipped(generation=due.generation, why=facts.problem or changed))
     started = CaptureStarted(generation=due.generation, environment=due.environment)
     kept = numbers_kept(situation.state, due.environment, due.generation)
     worker = situation.state.seq + 1
