@@ -24,7 +24,7 @@ CROWD = 200
 def test_strangers_are_refused_change_nothing_and_keep_nobody_waiting(workspace):
     live = workspace(good=None)
     live.configure(calm_after_s=86_400)
-    live.serve("good")
+    live.serve_kept("good")
     port = live.control_port()
     page = f"http://127.0.0.1:{live.port}"
     own_page = {
@@ -76,7 +76,7 @@ async def answers_soon(port, why):
 def test_dawdlers_and_a_crowd_lock_nobody_out_and_are_let_go(workspace):
     live = workspace(good=None)
     live.configure(calm_after_s=86_400)
-    live.serve("good")
+    live.serve_kept("good")
     port = live.control_port()
     before = head_of(live)
 
@@ -128,7 +128,7 @@ async def dawdle(port, beginning, more):
 def test_health_is_right_in_every_stage_of_a_switch(workspace):
     live = workspace(good=None, other={"start_delay_s": 1})
     live.configure(source_grace_s=0)
-    live.serve("good")
+    live.serve_kept("good")
     port = live.control_port()
     live.request("other", "good")
     said = list(polled(live, port))

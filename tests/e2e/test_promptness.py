@@ -16,6 +16,7 @@ from journal.events import (
     WorkerCancelled,
 )
 from orchestrator.network.ports import is_port_open
+from projections.state import WorkKind
 
 PROMPT_NS = 8 * S
 """A wide margin for what takes half a second; each stage is made to last 20 s at least."""
@@ -107,7 +108,7 @@ def is_under_way(live, state, stage):
     if job is None or job.public_state != stage:
         return False
     if state.job_process is None:
-        return state.worker is not None
+        return state.worker is not None and state.worker.kind in {WorkKind.PREFLIGHT, WorkKind.SYNC}
     return state.job_process.last_probe is not None or is_port_open("127.0.0.1", live.port, 1.0)
 
 

@@ -88,6 +88,12 @@ class LiveWorkspace:
         self.until(lambda state: state.serving == environment)
         return process
 
+    def serve_kept(self, environment: str, *arguments: str) -> subprocess.Popen[bytes]:
+        """The same, and its content is kept: nothing more is journaled by itself before its probation is over."""
+        process = self.serve(environment, *arguments)
+        self.until(lambda state: all(g.kept or g.not_kept for g in state.generations))
+        return process
+
     def cli(self, *arguments: str, tool: str = "orchestrator", **environ: str) -> subprocess.CompletedProcess[str]:
         """One of the installed commands."""
         script = Path(sys.executable).with_name(f"comfygit-{tool}")
