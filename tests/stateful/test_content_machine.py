@@ -18,13 +18,13 @@ from tests.helpers.content_steps import (
     Play,
     RollBack,
     Steps,
-    Template,
     Undo,
     Update,
     steps,
 )
+from tests.helpers.content_template import Template
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.no_cover, pytest.mark.timeout(900)]
 
 IS_LONG = settings.get_current_profile_name() == "long"
 ROUNDS = 5 if IS_LONG else 1
@@ -51,6 +51,11 @@ EDITED_AFTER_AN_INTERRUPTED_RESTORE: Steps = [
     (LosePower(3), 0.0),
     (EditManifest("alpha", How.NOTE), None),
 ]
+EDITED_WHILE_A_RESTORE_BEGINS: Steps = [
+    (Update("alpha", How.NOTE), None),
+    (RollBack(0), 2.15),
+    (EditManifest("alpha", How.NOTE), None),
+]
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +70,7 @@ def template(tmp_path_factory: pytest.TempPathFactory, uv_cache: Path) -> Templa
 @example(sequence=ROLLED_BACK_AND_UNDONE)
 @example(sequence=SYNCS_KILLED_AROUND_A_WRITING_OF_THE_MANIFEST)
 @example(sequence=EDITED_AFTER_AN_INTERRUPTED_RESTORE)
+@example(sequence=EDITED_WHILE_A_RESTORE_BEGINS)
 def test_whatever_happens_in_whatever_order_what_owners_have_written_is_as_they_wrote_it(
     template: Template, number: int, sequence: Steps
 ):
