@@ -129,11 +129,7 @@ def _found(paths: EnvironmentPaths) -> dict[str, str]:
     try:
         if not paths.root.is_dir():
             raise FileNotFoundError(f"there is no folder {paths.root}")
-        files = (
-            _plain(paths.root)
-            if not paths.is_comfygit
-            else _walk(paths.cec, CEC, lambda name: is_content(name, comfygit=True))
-        )
+        files = _in_cec(paths.cec) if paths.is_comfygit else _plain(paths.root)
         return {file.name: file.mode for file in sorted(_limited(paths, files))}
     except OSError as error:
         raise _unreadable(paths, error) from error
