@@ -49,20 +49,18 @@ def _runs(situation: Situation, main: Process) -> Decision:
         return stop(situation, main, "a restart was asked for")
     if main.stopping is not None or main.confirmed is None:
         return stop(situation, main, "it is not what serves")
+    keeping = capture(situation)
+    if isinstance(keeping, Act):
+        return keeping
     return (
-        _act(capture(situation))
-        or _probation(situation)
+        _probation(situation)
         or _calm(situation, main)
         or soonest(
-            capture(situation),
+            keeping,
             None if state.probation is None else situation.wait(state.probation.since, _probation_ns(situation)),
             situation.wait(main.confirmed, _calm_ns(situation)) if state.crashes or state.starts else None,
         )
     )
-
-
-def _act(decision: Decision | None) -> Act | None:
-    return decision if isinstance(decision, Act) else None
 
 
 def _probation_ns(situation: Situation) -> int:
