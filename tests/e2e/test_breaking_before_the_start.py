@@ -53,9 +53,9 @@ def test_it_is_found_in_preflight_and_the_old_one_never_stops_answering(workspac
             assert live.of(SwitchFailed)[number].reason == "preflight"
         assert problem in live.shown("rolled_back")["error"]
         answered = caller.answers
-        until(lambda: caller.answers > answered)
+        until(lambda: caller.answers > max(answered, 5))
     assert not caller.failures
-    assert answered
+    assert caller.answers > 5
     assert all(event.nothing_stopped for event in live.of(SwitchRolledBack))
     assert not live.of(ProcessStopAsked)
     assert len(live.of(ProcessIntended)) == 1
