@@ -77,4 +77,6 @@ def test_whatever_happens_in_whatever_order_what_owners_have_written_is_as_they_
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as variables:
         variables.setenv("UV_OFFLINE", "1")
         variables.setattr(tempfile, "tempdir", folder)  # what is killed leaves some there
-        Play(template, template.copy(Path(folder, "workspace"))).run(sequence)
+        play = Play(template, template.copy(Path(folder, "workspace")))
+        play.run(sequence)
+        assert play.world.is_at_rest()

@@ -126,7 +126,7 @@ class TestWholeTree:
             children.signal(root, KEY, "SIGKILL", whole_tree=True)
             return not children.survivors(KEY) and not is_alive(root)
 
-        until(ended)
+        assert until(ended)
 
     def test_a_neighbour_with_another_key_is_left_alone(self, children, tmp_path):
         first = plant(children, tmp_path / "log", "setsid")
