@@ -16,13 +16,12 @@ import attrs
 from journal.masking import mask
 from orchestrator.environments.content_files import ContentError, is_repository
 from orchestrator.environments.content_rules import printable
+from orchestrator.environments.git_process import run_git
 from orchestrator.workspace import EnvironmentPaths
 
 TIMEOUT_S: Final = 20.0
 _SAID_CHARS: Final = 600
 _SETTINGS: Final = (
-    "core.fsmonitor=false",
-    "core.hooksPath=/dev/null",
     "gc.auto=0",
     "maintenance.auto=false",
     "core.splitIndex=false",  # it writes beside the user's index, whatever index it is told to use
@@ -65,17 +64,15 @@ class Git:
         self, *arguments: str, given: bytes = b"", environ: Mapping[str, str] | None = None
     ) -> tuple[int, bytes, str]:
         """Exit code, stdout, and what it says on stderr, fit to be stored. Raises GitError when it does not end."""
-        settings = [word for setting in _SETTINGS for word in ("-c", setting)]
-        command = [self.program, "--no-optional-locks", *settings, *arguments]
         try:
-            done = subprocess.run(
-                command,
-                input=given,
-                capture_output=True,
-                cwd=self.cec,
-                env={**_environ(self.cec), **(environ or {})},
-                timeout=TIMEOUT_S,
-                check=False,
+            done = run_git(
+                self.cec,
+                arguments,
+                timeout_s=TIMEOUT_S,
+                program=self.program,
+                settings=_SETTINGS,
+                environ={**_environ(self.cec), **(environ or {})},
+                given=given,
             )
         except subprocess.TimeoutExpired as error:
             message = f"{self.doing}: git {arguments[0]} was not done in {TIMEOUT_S:g} s"
@@ -103,9 +100,7 @@ def git_for(paths: EnvironmentPaths, doing: str) -> Git:
 
 
 def _environ(cec: Path) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.upper().startswith("GIT_")}
     return {
-        **kept,
         "LC_ALL": "C",
         "GIT_CEILING_DIRECTORIES": str(cec.parent),
         "GIT_TERMINAL_PROMPT": "0",

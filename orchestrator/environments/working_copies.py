@@ -7,11 +7,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
+from orchestrator.environments.git_process import run_git
+
 GIT_TIMEOUT_S: Final = 60.0
 MISLEADING: Final = ("GIT_", "UV_PROJECT", "UV_WORKING_DIR")
 """Beginnings of variables that would send git or uv to another project than the one that is meant."""
 
-_ASKING_ONLY = ("--no-optional-locks", "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null")
 _STATUS = ("status", "--porcelain", "-z", "--ignored", "--untracked-files=all", "--ignore-submodules=none")
 
 
@@ -69,16 +70,10 @@ def _is_watched(entry: str) -> bool:
 
 
 def _git(folder: Path, *arguments: str) -> str:
-    environ = {name: os.environ[name] for name in without_misleading(os.environ)}
     try:
-        done = subprocess.run(
-            ["git", *_ASKING_ONLY, "-C", str(folder), *arguments],  # noqa: S607 -- the user's git
-            env=environ,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            check=True,
-            timeout=GIT_TIMEOUT_S,
-        )
+        done = run_git(folder, arguments, timeout_s=GIT_TIMEOUT_S)
     except (OSError, subprocess.SubprocessError) as error:
         raise GitSaysNothing(str(error)) from error
+    if done.returncode != 0:
+        raise GitSaysNothing(f"git {arguments[0]} ended with exit code {done.returncode}")
     return done.stdout.decode("utf-8", "surrogateescape")
