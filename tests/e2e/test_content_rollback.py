@@ -26,7 +26,7 @@ from journal.events import (
 from journal.identity import Identity, is_alive
 from orchestrator.environments.git_content import keep
 from orchestrator.ledger import Ledger
-from orchestrator.workspace import open_workspace
+from orchestrator.workspace import EnvironmentPaths, open_workspace
 from projections.generations import KEPT
 from projections.state import OutcomeState, WorkKind, WorkspaceState
 from tests.helpers.live_content import (
@@ -122,22 +122,28 @@ def test_an_update_in_place_that_breaks_is_taken_back_by_itself_and_the_story_sa
     assert [(one["evidence"], one["kept"]) for one in listed] == [("probed", True), ("saved", True), ("probed", True)]
 
 
-@pytest.mark.scenario("B-45")
-def test_nobodys_work_is_lost_by_starts_switches_failures_a_rollback_and_its_undo(comfygit):
-    live = comfygit(nodes={NODE: GOOD_NODE}, good=None, bad={"die_at_start": 7})
-    generation = kept(live, "alpha").generation
-    manifest, comfyui = manifest_of(live, "alpha"), live.comfyui("alpha")
-    clean = (manifest.read_bytes(), repository(live))
-    nodes = comfyui / "custom_nodes"
+def worked_in(live: LiveWorkspace) -> list[Path]:
+    """The folders in which somebody has worked: untracked nodes, a tracked one, workflows, all of it nowhere else."""
+    nodes = live.comfyui("alpha") / "custom_nodes"
     (nodes / "my-own").mkdir()
     (nodes / "my-own" / "__init__.py").write_text("NODE_CLASS_MAPPINGS = {}  # mine\n")
     git(nodes, "clone", "--quiet", str(live.root / "node_origins" / NODE), "checkout")
     (nodes / "checkout" / "__init__.py").write_text("NODE_CLASS_MAPPINGS = {}  # changed, not committed\n")
     (nodes / NODE / "notes.txt").write_text("written into a tracked node\n")
-    for workflow in (comfyui / "user" / "default" / "workflows", manifest.parent / "workflows"):
-        workflow.mkdir(parents=True, exist_ok=True)
-        (workflow / "mine.json").write_text('{"nodes": ["mine"]}\n')
-    work = [nodes, comfyui / "user", manifest.parent / "workflows"]
+    user, kept_workflows = live.comfyui("alpha") / "user", manifest_of(live, "alpha").parent / "workflows"
+    for workflows in (user / "default" / "workflows", kept_workflows):
+        workflows.mkdir(parents=True, exist_ok=True)
+        (workflows / "mine.json").write_text('{"nodes": ["mine"]}\n')
+    return [nodes, user, kept_workflows]
+
+
+@pytest.mark.scenario("B-45")
+def test_nobodys_work_is_lost_by_starts_switches_failures_a_rollback_and_its_undo(comfygit):
+    live = comfygit(nodes={NODE: GOOD_NODE}, good=None, bad={"die_at_start": 7})
+    generation = kept(live, "alpha").generation
+    manifest = manifest_of(live, "alpha")
+    clean = (manifest.read_bytes(), repository(live))
+    work = worked_in(live)
     untouched = digests(*work)
     manifest.write_bytes(clean[0] + b"\n# to do: try the new sampler\n")
     dirty = (manifest.read_bytes(), repository(live))
@@ -219,6 +225,28 @@ def ended_by_now(identity: Identity, *, kill: bool) -> None:
     until(lambda: not is_alive(identity))
 
 
+def recorded(ledger: Ledger, paths: EnvironmentPaths, number: int) -> int:
+    """A generation with a content of its own number, kept in the repository as it is."""
+    made = GenerationRecorded(
+        environment=paths.name, fingerprint=f"{number}-x", evidence=Evidence.PROBED, spawn=None, arguments=()
+    )
+    generation = ledger.ask(lambda _: (Draft(made),))[0].seq
+    started = CaptureStarted(generation=generation, environment=paths.name)
+    worker = ledger.ask(lambda _: (Draft(started),))[0].seq
+    finished = CaptureFinished(
+        worker=worker,
+        generation=generation,
+        ok=True,
+        commit=keep(paths, generation, ledger.state.journal_id, frozenset(range(1, 1000))),
+        files=(),
+        inventory=(),
+        duration_ns=1,
+        error="",
+    )
+    ledger.ask(lambda _: (Draft(finished),))
+    return generation
+
+
 def test_forgotten_generations_lose_their_refs_and_pinned_proven_and_other_journals_keep_theirs(workspace, uv_cache):
     live = workspace()
     make_workspace(live.root, uv_cache)
@@ -227,34 +255,11 @@ def test_forgotten_generations_lose_their_refs_and_pinned_proven_and_other_journ
     paths = opened.environment("alpha")
     proven, pinned, others = [], [], []
     with Ledger.open(opened, own_actor("test")) as ledger:
-        journal_id = ledger.state.journal_id
-
-        def recorded(number: int) -> int:
-            made = GenerationRecorded(
-                environment="alpha", fingerprint=f"{number}-x", evidence=Evidence.PROBED, spawn=None, arguments=()
-            )
-            generation = ledger.ask(lambda _: (Draft(made),))[0].seq
-            started = CaptureStarted(generation=generation, environment="alpha")
-            worker = ledger.ask(lambda _: (Draft(started),))[0].seq
-            commit = keep(paths, generation, journal_id, frozenset(range(1, 1000)))
-            finished = CaptureFinished(
-                worker=worker,
-                generation=generation,
-                ok=True,
-                commit=commit,
-                files=(),
-                inventory=(),
-                duration_ns=1,
-                error="",
-            )
-            ledger.ask(lambda _: (Draft(finished),))
-            return generation
-
-        proven.append(recorded(0))
+        proven.append(recorded(ledger, paths, 0))
         ledger.ask(lambda _: (Draft(GenerationProven(generation=proven[0])),))
-        pinned.append(recorded(1))
+        pinned.append(recorded(ledger, paths, 1))
         ledger.ask(lambda _: (Draft(GenerationPinned(generation=pinned[0], name="mine")),))
-        others += [recorded(number) for number in range(2, KEPT + 4)]
+        others += [recorded(ledger, paths, number) for number in range(2, KEPT + 4)]
     keep(paths, 7_777, "an-other-journal", frozenset())
 
     def refs() -> set[int]:
