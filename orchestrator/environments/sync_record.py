@@ -127,10 +127,12 @@ def undo_interrupted(cec: Path, custom_nodes: Path) -> list[str]:
     steps = _steps(folder)
     copies = _copies(steps)
     said = [_returned(custom_nodes, copies, *step[1:]) for step in steps if step[0] == _ASIDE]
-    is_back, kept = _end_manifest(cec, steps)
+    is_back, kept = _end_manifest(cec, steps, after_kill=True)
     if is_back:
         said.append(f"{MANIFEST} is as it was before an interrupted sync")
-    if kept is not None:
+    if kept is not None and is_back:
+        said.append(f"what was in {MANIFEST}, half written or saved since, is kept in {kept}")
+    elif kept is not None:
         said.append(f"{MANIFEST} was changed after an interrupted sync; as it was before is kept in {kept}")
     shutil.rmtree(folder)
     return [sentence for sentence in said if sentence]
@@ -227,14 +229,18 @@ def _is_begun(copy: Path, original: Path) -> bool:
     return True
 
 
-def _end_manifest(cec: Path, steps: _Steps) -> tuple[bool, Path | None]:
-    """Whether the manifest got its bytes back, and where else those of before are kept."""
+def _end_manifest(cec: Path, steps: _Steps, *, after_kill: bool = False) -> tuple[bool, Path | None]:
+    """Whether the manifest got its bytes back, and where else the others are kept: those of before, or what was there."""
     before, present = _content(_folder(cec) / MANIFEST), _content(cec / MANIFEST)
     written = [step for step in steps if step[0] in {_WRITING, _WROTE}]
     if before is None or before == present or not written:
         return False, None
     is_dirty = [step for step in steps if step[0] in {_DIRTY, _CLEAN}][-1] == [_DIRTY]
-    if written[-1] == [_WRITING] or (is_dirty and [_WROTE, _digest(present)] in written):
+    if written[-1] == [_WRITING]:  # half of core's; long after a kill it may also be what somebody has saved since
+        kept = _kept_beside(cec, present) if after_kill and present else None
+        put_back(cec / MANIFEST, before)
+        return True, kept
+    if is_dirty and [_WROTE, _digest(present)] in written:
         put_back(cec / MANIFEST, before)
         return True, None
     return False, _kept_beside(cec, before) if is_dirty else None

@@ -96,6 +96,16 @@ def test_half_a_manifest_becomes_whole_again(paths, committed):
     assert record.manifest.read_bytes() == MINE
 
 
+def test_what_was_saved_after_a_sync_was_killed_in_the_middle_of_a_writing_is_kept_beside(paths):
+    record = SyncRecord(paths.cec)
+    record.writing()
+    write(record.manifest, EDITED)
+    said = undo_interrupted(paths.cec, paths.comfyui / "custom_nodes")
+    assert "half written or saved since" in said[-1]
+    assert record.manifest.read_bytes() == MINE
+    assert kept(paths) == [EDITED]
+
+
 def test_an_edit_made_while_uv_was_at_work_and_failed_stays(paths):
     record = SyncRecord(paths.cec)
     by_core(record, BY_CORE)
