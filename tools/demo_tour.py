@@ -170,6 +170,7 @@ When you have seen enough:
 WHERE_NEXT = """
 Nothing is left running, and the workspace is gone. Where to look next:
   tools/demo --keep            the same, and the workspace stays up for you to play with
+  tools/demo --comfygit        an update breaks a real ComfyGit environment, and is taken back
   README.md                    what it is and how it is used
   docs/architecture.md         how it works
   docs/events.md               everything that a journal can tell"""
