@@ -4,13 +4,17 @@ HEAD, branches, index and files are left as they are: blobs are written byte for
 index, and of the refs only those below `refs/comfygit-journal` and `refs/comfygit-journal-other` are ours.
 """
 
+import contextlib
 import os
 import re
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from journal import clock
+from journal.clock import S
 from orchestrator.environments.content_files import ContentError, Entry, read_content, read_workflows
 from orchestrator.environments.content_rules import CEC, is_content
 from orchestrator.environments.git_command import Git, git_for
@@ -22,6 +26,8 @@ _TRAILERS: Final = "Comfygit-Environment: {environment}\nComfygit-Journal: {jour
 """The last lines of a commit's message. Environments may share a repository: one may be a work tree of another's."""
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _JOURNAL: Final = re.compile(r"[!-~]{1,200}")
+_TEMPORARY: Final = "comfygit-journal-"
+_LEFT_BEHIND_AFTER_NS: Final = 600 * S  # a capture that takes a tenth of that is killed
 _PREFIX: Final = f"{CEC}/"
 _SIGNATURE: Final = {
     f"GIT_{role}_{what}": value
@@ -81,7 +87,10 @@ def load(paths: EnvironmentPaths, commit: str) -> dict[str, Entry]:
 
 
 def _tree(git: Git, found: Mapping[str, Entry]) -> str:
-    with tempfile.TemporaryDirectory(prefix="comfygit-journal-") as folder:
+    """In a folder inside of the repository: a capture that is killed leaves it, and the next one finds it there."""
+    inside = Path(os.fsdecode(git.run("rev-parse", "--absolute-git-dir").removesuffix(b"\n")))
+    _remove_left_behind(inside)
+    with tempfile.TemporaryDirectory(prefix=_TEMPORARY, dir=inside) as folder:
         blobs = _blobs(git, Path(folder), list(found.values()))
         lines = [
             f"{entry.mode} {blob}\t".encode("ascii") + os.fsencode(name.removeprefix(_PREFIX)) + b"\0"
@@ -90,6 +99,14 @@ def _tree(git: Git, found: Mapping[str, Entry]) -> str:
         index = {"GIT_INDEX_FILE": str(Path(folder, "index"))}
         git.run("update-index", "-z", "--index-info", given=b"".join(lines), environ=index)
         return git.run("write-tree", environ=index).decode("ascii").strip()
+
+
+def _remove_left_behind(inside: Path) -> None:
+    oldest_ns = clock.read().wall_ns - _LEFT_BEHIND_AFTER_NS
+    for folder in inside.glob(f"{_TEMPORARY}*"):
+        with contextlib.suppress(OSError):  # somebody else has just removed it
+            if folder.stat().st_mtime_ns < oldest_ns:
+                shutil.rmtree(folder)
 
 
 def _blobs(git: Git, folder: Path, entries: Sequence[Entry]) -> list[str]:

@@ -372,3 +372,16 @@ def test_what_was_kept_comes_back_byte_for_byte_after_any_change(built, first, s
         write_back(paths, load(paths, commit))
         assert read_content(paths) == first
         assert everything(paths.root) == before
+
+
+def test_what_a_killed_capture_has_left_is_in_the_repository_and_goes_with_the_next_one(paths):
+    inside = paths.cec / ".git"
+    old, young = inside / "comfygit-journal-old", inside / "comfygit-journal-young"
+    for folder in (old, young):
+        folder.mkdir()
+        (folder / "0").write_text("a copy")
+    os.utime(old, (1_700_000_000, 1_700_000_000))
+    keep(paths, 7, "a" * 32, frozenset())
+    assert (old.exists(), young.exists()) == (False, True)
+    assert list(inside.glob("comfygit-journal-*")) == [young]
+    assert not {}
