@@ -45,16 +45,23 @@ def run(context: click.Context, workspace: Path | None, environment: str, *, det
       comfygit-orchestrator run --environment stable --args --port 8188 --cpu
     All after --args goes to ComfyUI.
     """
+    from orchestrator.guarding import GuardLink, become_guard, is_possible
+
+    guard = GuardLink.take()
+    if guard is None and is_possible():
+        become_guard()
     from orchestrator.endpoint import endpoint_problem
     from orchestrator.launching import launcher
-    from orchestrator.running import RunOptions, run_orchestrator
+    from orchestrator.running import RunOptions, run_orchestrator, start_under
     from orchestrator.starting import StartOptions
     from orchestrator.workspace import open_workspace
 
     opened = open_workspace(workspace)
     arguments = _comfyui_arguments(context, default=None if detached else ())
     start = StartOptions(environment=environment, arguments=arguments)
-    options = RunOptions(start=start, foreground=not detached, launcher=launcher())
+    if guard is not None:
+        start = start_under(guard, start)
+    options = RunOptions(start=start, foreground=not detached, launcher=launcher(), guard=guard)
     with _logging(None if detached else opened.metadata / "orchestrator.log"):
         problem = endpoint_problem(arguments or ())
         if problem:

@@ -186,7 +186,11 @@ class Supervisor:
             self._children.forget(key)
 
     def _on_signal(self, number: signal.Signals) -> None:
-        self._observer.holders.signal = number.name
+        self.signalled(number.name)
+
+    def signalled(self, name: str) -> None:
+        """A signal came to us or to the guard ("": it said something else): look and decide again."""
+        self._observer.holders.signal = name or self._observer.holders.signal
         self.wake()
 
     def _react_to_files(self) -> None:

@@ -117,7 +117,8 @@ class Observer:
             self._children.adopt(spawn, identity)
         ended = self._children.poll(spawn)
         if ended is None:
-            return ChildFacts(Presence.ALIVE, identity)
+            untold = self._children.is_untold(spawn)
+            return ChildFacts(Presence.PENDING if untold else Presence.ALIVE, identity)
         if process.role is Role.SOURCE:
             return ChildFacts(Presence.GONE, identity)
         return ChildFacts(
@@ -129,6 +130,7 @@ class Observer:
             log_tail=tuple(
                 mask(line) for line in tail(self._workspace.log_path(process.environment, spawn), LOG_TAIL_LINES)
             ),
+            reaped=ended.reaped,
         )
 
     def _intended(self, process: Process, journal_id: str) -> ChildFacts:

@@ -21,6 +21,8 @@ from orchestrator.control.server import ControlServer, ControlUnavailable
 from orchestrator.deciding.situation import endpoint_for
 from orchestrator.environments.workers import Workers, environ_for_comfyui
 from orchestrator.foreground import OutputFollower
+from orchestrator.guard_watch import GuardWatch
+from orchestrator.guarding import GuardLink
 from orchestrator.inbox import Inbox, settle_asides
 from orchestrator.ledger import Ledger
 from orchestrator.logs.switch_log import LogEntry
@@ -42,11 +44,15 @@ _LOG = logging.getLogger(__name__)
 
 @attrs.frozen
 class RunOptions:
-    """How to run: `foreground` shows ComfyUI's output; `launcher` is the command line to name in advice."""
+    """How to run: `foreground` shows ComfyUI's output; `launcher` is the command line to name in advice.
+
+    `guard` is the link to whoever starts us again, None where nobody does.
+    """
 
     start: StartOptions
     foreground: bool
     launcher: tuple[str, ...]
+    guard: GuardLink | None = None
 
 
 def run_orchestrator(workspace: Workspace, options: RunOptions) -> int:
@@ -54,13 +60,28 @@ def run_orchestrator(workspace: Workspace, options: RunOptions) -> int:
 
     Raises WorkspaceError for an environment that is none and AlreadyRunning, before anything was changed; JournalError.
     """
-    options = attrs.evolve(options, start=start_as_meant(workspace, options.start))
+    try:
+        return _run_alone(workspace, options)
+    except (AlreadyRunning, WorkspaceError):
+        if options.guard is not None:
+            options.guard.say_leave()
+        raise
+
+
+def _run_alone(workspace: Workspace, options: RunOptions) -> int:
     singleton = only_one(workspace)
     try:
+        options = attrs.evolve(options, start=start_as_meant(workspace, options.start))
         with open_ledger(workspace, "orchestrator") as ledger:
             return asyncio.run(_supervise(ledger, options))
     finally:
         singleton.release()
+
+
+def start_under(guard: GuardLink, start: StartOptions) -> StartOptions:
+    """What `start` is when `guard` has started us: in place of a dead one, nothing is asked for that was not before."""
+    asked = StartOptions(manual=False) if guard.again else start
+    return attrs.evolve(asked, guard=guard.identity)
 
 
 def only_one(workspace: Workspace) -> Singleton:
@@ -118,7 +139,7 @@ async def supervising(ledger: Ledger, options: RunOptions) -> AsyncIterator[Supe
     ledger.listener = narrator.hear
     config, _ = read_config(workspace.config_path, Config())
     ledger.ask(lambda state: first_events(state, me, __version__, options.start, clock.read(), config))
-    children = Children(ledger.state.journal_id)
+    children = Children(ledger.state.journal_id, options.guard)
     environ = environ_for_comfyui(workspace)
     workers = Workers(workspace, children, ledger.state.journal_id, environ)
     settle_asides(workspace.metadata, ledger.state.inbox_keys, ledger.state.seq)
@@ -129,6 +150,9 @@ async def supervising(ledger: Ledger, options: RunOptions) -> AsyncIterator[Supe
     hooks = Hooks(supervisor, narrator)
     control = ControlServer(hooks, public_origin=config.public_origin or "")
     beside = [_beside(_open_control(control, supervisor)), _beside(narrator.mirror())]
+    watch = None if options.guard is None else GuardWatch(options.guard, ledger, supervisor.signalled)
+    if watch is not None:
+        watch.start()
     output = OutputFollower(ledger) if options.foreground else None
     if output is not None:
         output.start()
@@ -136,6 +160,8 @@ async def supervising(ledger: Ledger, options: RunOptions) -> AsyncIterator[Supe
         yield supervisor
     finally:
         await supervisor.close()
+        if watch is not None:
+            watch.stop()
         if output is not None:
             output.stop()
         for task in beside:

@@ -4,7 +4,7 @@ import attrs
 
 from journal.clock import Stamp
 from journal.codec import Draft
-from journal.events import OrchestratorLost, OrchestratorStarted, Origin
+from journal.events import GuardLost, GuardStarted, OrchestratorLost, OrchestratorStarted, Origin
 from journal.identity import Identity
 from orchestrator.config import Config
 from orchestrator.deciding.admission import admit
@@ -16,13 +16,15 @@ from projections.state import Goal, WorkspaceState
 class StartOptions:
     """What an orchestrator was started with: "" and None mean, go on with what the journal says. `manual`: by a person.
 
-    `request_waits`: a request lies on disk. It says where to switch to; `environment` does not.
+    `request_waits`: a request lies on disk. It says where to switch to; `environment` does not. `guard`: who starts it
+    again when it dies, None where nobody does.
     """
 
     environment: str = ""
     arguments: tuple[str, ...] | None = None
     manual: bool = True
     request_waits: bool = False
+    guard: Identity | None = None
 
 
 def first_events(
@@ -40,6 +42,10 @@ def first_events(
         manual=options.manual,
     )
     events.append(Draft(started))
+    if state.guard not in {None, options.guard}:
+        events.append(Draft(GuardLost(identity=state.guard)))
+    if options.guard is not None and state.guard != options.guard:
+        events.append(Draft(GuardStarted(identity=options.guard)))
     busy = not options.request_waits and (state.job is not None or bool(state.processes))
     if busy and options.environment and options.environment != (state.job.wanted if state.job else state.environment):
         ask = SwitchAsk(target=options.environment, origin=Origin.CLI)

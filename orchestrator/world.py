@@ -15,7 +15,10 @@ from projections.locking import ForeignLock
 
 
 class Presence(StrEnum):
-    """Whether a process is there. `PENDING`: intended, and it cannot be told yet. `ABSENT`: intended, and no trace of it."""
+    """Whether a process is there. `ABSENT`: intended, and no trace of it.
+
+    `PENDING`: it cannot be told yet, neither whether an intended one is there nor how one that is gone has ended.
+    """
 
     ALIVE = "alive"
     GONE = "gone"
@@ -25,7 +28,10 @@ class Presence(StrEnum):
 
 @attrs.frozen
 class ChildFacts:
-    """One process of the state, as it is. `code` and `signal` where the exit could be told; `left_behind` when it is gone."""
+    """One process of the state, as it is. `code` and `signal` where the exit could be told; `left_behind` when it is gone.
+
+    `reaped`: it was the guard that told.
+    """
 
     presence: Presence
     identity: Identity | None = None
@@ -34,6 +40,7 @@ class ChildFacts:
     left_behind: tuple[int, ...] = ()
     log_tail: tuple[str, ...] = ()
     error: str = ""
+    reaped: bool = False
 
 
 @attrs.frozen

@@ -30,6 +30,7 @@ SILENT: Final = frozenset(
         "file.drifted",
         "lock.refused",
         "health.failed",
+        "guard.reaped",
     }
 )
 """Events that explain, and change nothing in the state."""

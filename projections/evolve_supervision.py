@@ -8,6 +8,8 @@ from journal.events import (
     ControlListening,
     FileIngested,
     FileRejected,
+    GuardLost,
+    GuardStarted,
     JournalCreated,
     OrchestratorLost,
     OrchestratorStarted,
@@ -85,6 +87,7 @@ def _stopped(state: WorkspaceState, event: OrchestratorStopped, recorded: Record
         state,
         orchestrator=None,
         orchestrator_since=None,
+        guard=None,
         control=None,
         goal=Goal.IDLE,
         urgent=False,
@@ -100,6 +103,17 @@ def _lost(state: WorkspaceState, event: OrchestratorLost, recorded: Recorded) ->
         stage = "another orchestrator, or none"
         raise IllegalEventError(stage, event.stored_name, recorded.seq)
     return replaced(state, orchestrator=None, orchestrator_since=None, control=None)
+
+
+def _guard_started(state: WorkspaceState, event: GuardStarted, _: Recorded) -> WorkspaceState:
+    return replaced(state, guard=event.identity)
+
+
+def _guard_lost(state: WorkspaceState, event: GuardLost, recorded: Recorded) -> WorkspaceState:
+    if state.guard != event.identity:
+        stage = "another guard, or none"
+        raise IllegalEventError(stage, event.stored_name, recorded.seq)
+    return replaced(state, guard=None)
 
 
 def _listening(state: WorkspaceState, event: ControlListening, _: Recorded) -> WorkspaceState:
@@ -220,6 +234,8 @@ HANDLERS: Final[dict[Any, Any]] = {
     OrchestratorStarted: _started,
     OrchestratorStopped: _stopped,
     OrchestratorLost: _lost,
+    GuardStarted: _guard_started,
+    GuardLost: _guard_lost,
     ControlListening: _listening,
     StartupCaptured: _captured,
     RestartRequested: _restart_requested,

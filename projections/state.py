@@ -175,6 +175,7 @@ class WorkspaceState:
     journal_id: str = ""
     orchestrator: Identity | None = None
     orchestrator_since: Stamp | None = None
+    guard: Identity | None = None
     control: Control | None = None
     goal: Goal = Goal.IDLE
     urgent: bool = False

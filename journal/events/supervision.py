@@ -53,6 +53,30 @@ class OrchestratorLost(Event):
     identity: Identity
 
 
+@event("guard.started")
+class GuardStarted(Event):
+    """The orchestrator that has just started has this parent, which starts another one when it dies."""
+
+    identity: Identity
+
+
+@event("guard.lost")
+class GuardLost(Event):
+    """The guard was found dead. Whoever notices it becomes the next one."""
+
+    identity: Identity
+
+
+@event("guard.reaped")
+class GuardReaped(Event):
+    """The guard said how a process ended that was no child of this orchestrator. `code` is None when a signal did it."""
+
+    spawn: int
+    identity: Identity
+    code: int | None
+    signal: str
+
+
 @event("control.listening")
 class ControlListening(Event):
     """The control server accepts connections; None when it could not or may not (`why`).

@@ -8,6 +8,7 @@ from journal.events import (
     ExitCause,
     FileIngested,
     FileRejected,
+    GuardReaped,
     HealthFailed,
     HealthProbed,
     Origin,
@@ -160,6 +161,8 @@ def _intended_since(situation: Situation, process: Process) -> Stamp:
 
 
 def _known(situation: Situation, process: Process, facts: ChildFacts) -> Decision | None:
+    if facts.presence is Presence.PENDING:
+        return situation.look_again()
     if facts.presence is Presence.GONE:
         return _gone(situation, process, facts)
     if process.owner != situation.world.me and process.identity is not None:
@@ -175,16 +178,27 @@ def _gone(situation: Situation, process: Process, facts: ChildFacts) -> Decision
         return situation.look_again()
     if facts.code == EXIT_SWITCH and situation.world.has_unfinished_item:
         return situation.look_again()
+    return situation.act(*_reaped(process, facts), *_ended(situation, process, facts))
+
+
+def _reaped(process: Process, facts: ChildFacts) -> tuple[Event, ...]:
+    """How we know, where it was not our own child."""
+    if not facts.reaped or process.identity is None:
+        return ()
+    return (GuardReaped(spawn=process.spawn, identity=process.identity, code=facts.code, signal=facts.signal),)
+
+
+def _ended(situation: Situation, process: Process, facts: ChildFacts) -> tuple[Event, ...]:
     job, cause = situation.state.job, _cause(situation, process, facts)
     if job is None or job.spawn != process.spawn or job.is_given_up or cause is ExitCause.STOPPED:
-        return situation.act(_exited(process, facts, cause))
+        return (_exited(process, facts, cause),)
     if cause is ExitCause.RESTART and not _restarts_are_spent(situation, job):
-        return situation.act(_exited(process, facts, cause))
+        return (_exited(process, facts, cause),)
     reason, cause = ("restarting", ExitCause.CRASH) if cause is ExitCause.RESTART else ("exited", cause)
     exited = _exited(process, facts, cause)
     error = exit_error(process, exited, situation.now)
     failed = HealthFailed(spawn=process.spawn, why="exited", detail=error)
-    return situation.act(exited, failed, *failure(situation.state, job, reason, error, process.spawn))
+    return (exited, failed, *failure(situation.state, job, reason, error, process.spawn))
 
 
 def _exited(process: Process, facts: ChildFacts, cause: ExitCause) -> ProcessExited:

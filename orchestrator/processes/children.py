@@ -11,10 +11,12 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, Protocol
 
 import attrs
 
+from journal import clock
+from journal.clock import S, Stamp, is_over
 from journal.identity import Identity, boot_id, is_alive
 from orchestrator.processes.errors import SpawnFailed
 from orchestrator.processes.inherited_signals import defaults_for_children, keep_exit_codes
@@ -25,17 +27,32 @@ from orchestrator.processes.tree import kin, members, topmost, tree
 
 __all__ = ["SPAWN_MARKER", "Children", "Exit", "SpawnFailed", "find_spawned", "tree"]
 
+UNTOLD_MAX_NS: Final = S
+"""How long the guard may take to say how a process ended. It is woken by the same end as we: some milliseconds."""
 _SWEEPS: Final = 8
 """How often at most a tree is looked through for one signal: until nothing new turns up, to catch forks in between."""
 
 
+class Reaper(Protocol):
+    """Whoever inherits the processes of a dead orchestrator, and tells the next one how they ended."""
+
+    identity: Identity
+
+    def wait_status(self, identity: Identity) -> int | None:
+        """As `os.wait` gives it; None when it has not been told."""
+
+
 @attrs.frozen
 class Exit:
-    """How a process ended. `code` is None when a signal did it (`signal`: "SIGKILL") or nobody knows (`known`)."""
+    """How a process ended. `code` is None when a signal did it (`signal`: "SIGKILL") or nobody knows (`known`).
+
+    `reaped`: it was the guard that told.
+    """
 
     code: int | None
     signal: str
     known: bool
+    reaped: bool = False
 
 
 @attrs.define
@@ -44,15 +61,19 @@ class _Child:
     pidfd: int | None
     started_here: subprocess.Popen[bytes] | None
     exit: Exit | None = None
+    may_be_told: bool = False
+    gone: Stamp | None = None
 
 
 class Children:
     """The processes of one orchestrator, by key. No threads; the only reaper of what it started. Main thread only."""
 
-    def __init__(self, journal_id: str) -> None:
+    def __init__(self, journal_id: str, guard: Reaper | None = None) -> None:
+        """`guard` is asked how those ended that are no children of ours."""
         keep_exit_codes()
         os.environ.pop(SPAWN_MARKER, None)  # an orchestrator started from inside a ComfyUI is no part of that ComfyUI
         self._journal_id = journal_id
+        self._guard = guard
         self._children: dict[int, _Child] = {}
 
     def spawn(self, key: int, command: Sequence[str], *, cwd: Path, environ: Mapping[str, str], log: Path) -> Identity:
@@ -87,7 +108,9 @@ class Children:
     def adopt(self, key: int, identity: Identity) -> None:
         """Watch a process that somebody else started. It may be gone already: `poll` says so."""
         self.forget(key)
-        self._children[key] = _Child(identity, open_pidfd(identity), None)
+        found = row(identity.pid) if is_alive(identity) else None
+        is_the_guards = self._guard is not None and (found is None or found.parent_pid == self._guard.identity.pid)
+        self._children[key] = _Child(identity, open_pidfd(identity), None, may_be_told=is_the_guards)
 
     def exit_fd(self, key: int) -> int | None:
         """A descriptor that is readable once the process has ended, for `loop.add_reader`; None: poll instead.
@@ -98,8 +121,9 @@ class Children:
         return None if child is None else child.pidfd
 
     def poll(self, key: int) -> Exit | None:
-        """How it ended; None while it runs, and for an unknown key. `known` is False for processes that were adopted.
+        """How it ended; None while it runs, and for an unknown key. Of one that was adopted only the guard knows.
 
+        Where the guard has still to say so, None, and `is_untold`: for at most UNTOLD_MAX_NS, then `known` is False.
         A process of our own stays a zombie until `forget`, so that its pid, which is its session's number, is not given
         away while survivors are being looked for (Linux).
         """
@@ -107,8 +131,25 @@ class Children:
         if child is None:
             return None
         if child.exit is None:
-            child.exit = _peek(child)
+            child.exit = _peek(child) if child.started_here is not None else self._peek_adopted(child)
         return child.exit
+
+    def is_untold(self, key: int) -> bool:
+        """Whether it is gone, and the guard has yet to say how it ended."""
+        child = self._children.get(key)
+        return child is not None and child.exit is None and child.gone is not None
+
+    def _peek_adopted(self, child: _Child) -> Exit | None:
+        if is_alive(child.identity):
+            return None
+        status = None if self._guard is None else self._guard.wait_status(child.identity)
+        if status is not None:
+            return attrs.evolve(_exit(os.waitstatus_to_exitcode(status)), reaped=True)
+        now = clock.read()
+        child.gone = child.gone or now
+        if child.may_be_told and not is_over(child.gone, UNTOLD_MAX_NS, now):
+            return None
+        return Exit(None, "", known=False)
 
     def forget(self, key: int) -> None:
         """Reap it if it has ended, close its descriptor and drop it.
@@ -180,8 +221,7 @@ def _mark(journal_id: str, key: int) -> str:
 
 
 def _peek(child: _Child) -> Exit | None:
-    if child.started_here is None:
-        return None if is_alive(child.identity) else Exit(None, "", known=False)
+    assert child.started_here is not None  # noqa: S101 - the others are the guard's to tell
     if sys.platform != "linux":
         code = child.started_here.poll()
         return None if code is None else _exit(code)

@@ -1,0 +1,49 @@
+"""What an orchestrator does about its guard while it runs: hears it, and takes its place when it is dead."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from journal.codec import Draft
+from journal.errors import JournalError
+from journal.events import GuardLost
+from orchestrator.guarding import GuardLink, become_guard
+from orchestrator.ledger import Ledger
+
+_LOG = logging.getLogger(__name__)
+
+
+class GuardWatch:
+    """Listens as long as the loop runs."""
+
+    def __init__(self, link: GuardLink, ledger: Ledger, on_word: Callable[[str], None]) -> None:
+        """`on_word` is called with the name of each signal that the guard has got, and with "" when it said anything else."""
+        self._link = link
+        self._ledger = ledger
+        self._on_word = on_word
+
+    def start(self) -> None:
+        """Begin. The guard knows from now on that we are to be started again."""
+        self._link.say_started()
+        asyncio.get_running_loop().add_reader(self._link.fileno(), self._hear)
+
+    def stop(self) -> None:
+        """Listen no more."""
+        asyncio.get_running_loop().remove_reader(self._link.fileno())
+
+    def _hear(self) -> None:
+        self._link.listen()
+        self._on_word(self._link.next_signal())
+        if self._link.is_lost:
+            self._take_its_place()
+
+    def _take_its_place(self) -> None:
+        """From one moment to the next, as if we had been killed: whatever is under way, the next orchestrator goes on with."""
+        lost = self._link.identity
+        _LOG.warning("the guard, pid %d, is dead; taking its place, and starting another orchestrator", lost.pid)
+        self.stop()
+        try:
+            self._ledger.ask(lambda state: (Draft(GuardLost(identity=lost)),) if state.guard == lost else ())
+            become_guard(again=True)
+        except (JournalError, OSError) as error:
+            _LOG.warning("taking the guard's place: %s; going on without one", error)

@@ -1,0 +1,121 @@
+"""An orchestrator's side of its guard: what it is told, what it says, and how one comes to be there.
+
+There is no guard on Windows, nor where an orchestrator runs inside somebody else's program.
+"""
+
+import logging
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final, NoReturn, Self
+
+import attrs
+
+from journal.identity import Identity, identify
+from orchestrator import guard
+from orchestrator.processes.table import SPAWN_MARKER
+
+_LOG = logging.getLogger(__name__)
+
+_CHUNK_BYTES: Final = 65536
+
+
+@attrs.define(eq=False)
+class GuardLink:
+    """The pipes to the guard that started us. `again`: in place of one that died. `is_lost`: the guard is dead."""
+
+    identity: Identity
+    again: bool
+    is_lost: bool = False
+    _hear: int = -1
+    _say: int = -1
+    _half: bytes = b""
+    _ended: dict[tuple[int, int], int] = attrs.Factory(dict)
+    _signals: list[str] = attrs.Factory(list)
+
+    @classmethod
+    def take(cls) -> Self | None:
+        """The link that the environment names, which forgets it: nobody inherits it. None when no guard started us."""
+        named = os.environ.pop(guard.ENVIRON, "")
+        try:
+            pid, hear, say, again = (int(part) for part in named.split(":"))
+        except ValueError:
+            return None
+        identity = identify(pid)
+        if identity is None or pid != os.getppid():
+            return None
+        for descriptor in (hear, say):
+            os.set_inheritable(descriptor, False)  # noqa: FBT003 - its name is no keyword
+        os.set_blocking(hear, False)
+        return cls(identity, bool(again), hear=hear, say=say)
+
+    def fileno(self) -> int:
+        """Readable when there is something to `listen` to."""
+        return self._hear
+
+    def listen(self) -> None:
+        """Take in what the guard has said. Its end is the end of the guard."""
+        while not self.is_lost:
+            try:
+                said = os.read(self._hear, _CHUNK_BYTES)
+            except BlockingIOError:
+                return
+            self.is_lost = not said
+            *lines, self._half = (self._half + said).split(b"\n")
+            for line in lines:
+                self._take_in(line.decode("ascii", "replace").split())
+
+    def _take_in(self, words: Sequence[str]) -> None:
+        match words:
+            case ["reaped", pid, ticks, status]:
+                self._ended[int(pid), int(ticks)] = int(status)
+            case ["signal", name]:
+                self._signals.append(name)
+
+    def next_signal(self) -> str:
+        """The name of a signal that the guard has got, each once; "" when there is none."""
+        return self._signals.pop(0) if self._signals else ""
+
+    def wait_status(self, identity: Identity) -> int | None:
+        """How `identity` ended, as `os.wait` would say; None when the guard has not said so."""
+        if self.identity.boot_id != identity.boot_id:
+            return None
+        self.listen()
+        return self._ended.get((identity.pid, identity.start_ticks))
+
+    def say_started(self) -> None:
+        """From now on our death is no refusal: we are to be started again."""
+        self._tell("started")
+
+    def say_leave(self) -> None:
+        """There is nothing to start again here, whatever we end with."""
+        self._tell("leave")
+
+    def _tell(self, word: str) -> None:
+        try:
+            os.write(self._say, f"{word}\n".encode("ascii"))
+        except OSError as error:
+            _LOG.debug("telling the guard %r: %s", word, error)
+
+
+def is_possible() -> bool:
+    """Whether this system has what a guard is made of."""
+    return hasattr(os, "fork") and hasattr(signal, "sigwait")
+
+
+def become_guard(*, again: bool = False) -> NoReturn:
+    """Go on as the guard of a new orchestrator with our own command line: same pid, same children, nothing else kept.
+
+    `again`: it takes our place. Signals that come meanwhile wait for the guard. Raises OSError, and then has changed
+    nothing but the signals that are blocked.
+    """
+    command = [sys.executable, *sys.orig_argv[1:]]
+    environ = {name: value for name, value in os.environ.items() if name != SPAWN_MARKER}
+    begun = [guard.AGAIN] if again else []
+    program = [sys.executable, "-I", "-S", str(Path(guard.__file__)), *begun, "--", *command]
+    sys.stdout.flush()
+    sys.stderr.flush()
+    signal.pthread_sigmask(signal.SIG_BLOCK, guard.AWAITED)
+    os.execve(program[0], program, environ)  # noqa: S606 - no shell is the point
