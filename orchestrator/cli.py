@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import click
 
@@ -18,6 +18,13 @@ ARGS: Final = "--args"
 """All after it is for ComfyUI, whatever it looks like."""
 
 _FORMAT: Final = "%(asctime)s %(levelname)s %(message)s"
+
+
+class Invocation(NamedTuple):
+    """How we were called: what follows `--args` (None without it), and whether the process is ours alone."""
+
+    comfyui_arguments: tuple[str, ...] | None
+    is_the_program: bool
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -48,7 +55,7 @@ def run(context: click.Context, workspace: Path | None, environment: str, *, det
     from orchestrator.guarding import GuardLink, become_guard, is_possible
 
     guard = GuardLink.take()
-    if guard is None and is_possible():
+    if guard is None and is_possible() and context.find_root().obj.is_the_program:
         become_guard()
     from orchestrator.endpoint import endpoint_problem
     from orchestrator.launching import launcher
@@ -223,7 +230,7 @@ def split_arguments(argv: Sequence[str]) -> tuple[list[str], tuple[str, ...] | N
 
 
 def _comfyui_arguments(context: click.Context, default: tuple[str, ...] | None) -> tuple[str, ...] | None:
-    given = context.find_root().obj
+    given = context.find_root().obj.comfyui_arguments
     return default if given is None else given
 
 
@@ -250,12 +257,16 @@ def _logging(file: Path | None) -> Iterator[None]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; the exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
+    """Run the command line; the exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
+
+    `run` replaces the process by a guard and does not return; not with `argv` given: then somebody else's process is ours too.
+    """
     from journal.errors import JournalError
 
     ours, theirs = split_arguments(sys.argv[1:] if argv is None else argv)
     try:
-        cli.main(args=ours, prog_name="comfygit-orchestrator", standalone_mode=False, obj=theirs)
+        invocation = Invocation(theirs, is_the_program=argv is None)
+        cli.main(args=ours, prog_name="comfygit-orchestrator", standalone_mode=False, obj=invocation)
     except click.ClickException as error:
         error.show()
         return error.exit_code

@@ -42,10 +42,15 @@ def launcher() -> tuple[str, ...]:
 def spawn_orchestrator(ledger: Ledger, environment: str = "", arguments: tuple[str, ...] | None = None) -> Identity:
     """Start an orchestrator in the background and wait until it has journaled that it is there.
 
+    Where the guard of a dead one lives, that is waited for instead.
     Raises NotStartedError with the place to look when it does not within ALIVE_WITHIN_S: it is ended then, so that it
     cannot turn up later. Raises SpawnFailed.
     """
     workspace = ledger.workspace
+    if ledger.state.guard is not None and is_alive(ledger.state.guard):
+        successor = _successor(ledger)
+        if successor is not None:
+            return successor
     command = [str(own_python()), "-P", "-m", "orchestrator", "run", "--detached", "--workspace", str(workspace.root)]
     command += ["--environment", environment] if environment else []
     command += [] if arguments is None else ["--args", *arguments]
@@ -64,6 +69,12 @@ def spawn_orchestrator(ledger: Ledger, environment: str = "", arguments: tuple[s
         send(spawned, "SIGTERM")
     message = f"starting an orchestrator for {workspace.root}: it did not come up"
     raise NotStartedError(message, f"look at the end of {log}")
+
+
+def _successor(ledger: Ledger) -> Identity | None:
+    """The orchestrator that a living guard starts in place of a dead one; None when it does not in time."""
+    found = (living_orchestrator(state) for state in watch(ledger, clock.read(), ALIVE_WITHIN_S))
+    return next((one for one in found if one is not None), None)
 
 
 def _environ() -> dict[str, str]:

@@ -25,7 +25,7 @@ from comfygit_journal.commands import cli as journal_cli
 from generated_page import write_or_check
 from orchestrator.cli import ARGS
 from orchestrator.cli import cli as orchestrator_cli
-from orchestrator.control import guard
+from orchestrator.control import refusing
 from orchestrator.inbox import COMMAND
 from projections import views
 from quick_reference_texts import CONTROL_ROUTES, EXIT_CODES, FILES, VARIABLES
@@ -207,7 +207,7 @@ def _files() -> Rows:
 
 def _control_routes() -> Rows:
     described = frozenset[str]().union(*(paths for _, paths, _ in CONTROL_ROUTES))
-    _undescribed("control server routes", (guard.READ_PATHS | guard.ACTING_PATHS) - described)
+    _undescribed("control server routes", (refusing.READ_PATHS | refusing.ACTING_PATHS) - described)
     for method, paths, what in CONTROL_ROUTES:
         yield ", ".join(f"`{method} {path}`" for path in sorted(paths, key=lambda path: (len(path), path))), what
 

@@ -3,7 +3,8 @@
 import click
 
 from comfygit_journal.cli import BROKEN_PIPE, INTERRUPTED
-from orchestrator.control import guard
+from orchestrator import guard
+from orchestrator.control import refusing
 from orchestrator.deciding.settling import EXIT_RESTART, EXIT_SWITCH
 from orchestrator.inbox import COMMAND
 from orchestrator.processes.table import SPAWN_MARKER
@@ -43,11 +44,11 @@ FILES = {
 """Name: what kind of file it is, what it holds."""
 
 CONTROL_ROUTES = (
-    ("GET", guard.HEALTH, "that it lives: `pid`, `current_env`, `port`, `comfyui`"),
-    ("GET", guard.STATUS, "the status document, or `idle`"),
-    ("GET", guard.LOGS, "the end of the switch log"),
-    ("POST", frozenset({guard.RESTART}), "start the same environment again"),
-    ("POST", frozenset({guard.KILL}), "stop ComfyUI, end the orchestrator"),
+    ("GET", refusing.HEALTH, "that it lives: `pid`, `current_env`, `port`, `comfyui`"),
+    ("GET", refusing.STATUS, "the status document, or `idle`"),
+    ("GET", refusing.LOGS, "the end of the switch log"),
+    ("POST", frozenset({refusing.RESTART}), "start the same environment again"),
+    ("POST", frozenset({refusing.KILL}), "stop ComfyUI, end the orchestrator"),
 )
 
 VARIABLES = {
@@ -55,5 +56,6 @@ VARIABLES = {
     "COMFYGIT_SUPERVISED": "`1` for a ComfyUI that has a supervisor; set for ComfyUI",
     "COMFYGIT_CG_RUN_SUPERVISOR": "`1` where `cg run` supervises; taken out of ComfyUI's environment",
     "COMFYGIT_DEV_CORE_PATH": "a folder to install comfygit-core from, instead of PyPI",
+    guard.ENVIRON: "how an orchestrator and its guard talk; nobody else gets it",
     SPAWN_MARKER: "`<journal id>:<start>`; marks all that a ComfyUI of ours starts",
 }

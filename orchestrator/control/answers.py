@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from orchestrator.control import guard
+from orchestrator.control import refusing
 from orchestrator.logs.switch_log import LogEntry
 from projections.state import WorkspaceState
 from projections.views import status_document
@@ -37,14 +37,14 @@ class ControlHooks(Protocol):
 
 def answer(hooks: ControlHooks, path: str, port: int) -> dict[str, Any]:
     """The document for a request that was not refused. What a path of ACTING_PATHS asks for is done here."""
-    if path in guard.HEALTH:
+    if path in refusing.HEALTH:
         return health(hooks.state(), hooks.uptime_s(), port)
-    if path in guard.STATUS:
+    if path in refusing.STATUS:
         return status(hooks.state())
-    if path in guard.LOGS:
+    if path in refusing.LOGS:
         return logs(hooks.switch_log())
     environment = hooks.state().environment
-    if path == guard.RESTART:
+    if path == refusing.RESTART:
         hooks.ask_restart()
         which = f"ComfyUI of environment {environment}" if environment else "ComfyUI"
         return {"status": "restart_requested", "message": f"{which} is stopped and started again"}

@@ -15,7 +15,7 @@ from typing import Any, Final
 from aiohttp import web
 
 from journal.errors import JournalError
-from orchestrator.control import guard
+from orchestrator.control import refusing
 from orchestrator.control.answers import ControlHooks, answer
 from orchestrator.errors import OrchestratorError
 
@@ -36,14 +36,14 @@ class _Connection(web.RequestHandler):
     """Says in JSON what is no HTTP, and keeps it out of the log: it is the sender's fault. Nothing else comes here."""
 
     def handle_error(self, *_args: Any, **_kwargs: Any) -> web.StreamResponse:
-        return _refused(guard.Refusal(HTTPStatus.BAD_REQUEST, "bad_request", "This is not a request in HTTP/1.1."))
+        return _refused(refusing.Refusal(HTTPStatus.BAD_REQUEST, "bad_request", "This is not a request in HTTP/1.1."))
 
 
 class HttpServer(web.Server):
     """The protocol factory for `create_server`: `handle` answers every request that is HTTP."""
 
     def __init__(
-        self, handle: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]], limits: guard.Limits
+        self, handle: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]], limits: refusing.Limits
     ) -> None:
         super().__init__(handle)
         self._limits = limits
@@ -94,7 +94,7 @@ class HttpServer(web.Server):
 class Desk:
     """Takes one request at a time: refuses it, or asks the hooks and answers."""
 
-    def __init__(self, hooks: ControlHooks, port: int, public_origin: str, limits: guard.Limits) -> None:
+    def __init__(self, hooks: ControlHooks, port: int, public_origin: str, limits: refusing.Limits) -> None:
         self._hooks = hooks
         self._port = port
         self._public_origin = public_origin
@@ -123,12 +123,12 @@ class Desk:
     def _reader(self, request: web.BaseRequest, comfyui_port: int) -> str:
         """The origin of the page that may read the answer, be it an error; "" when there is none."""
         origin = request.headers.get("Origin", "")
-        may_read = origin in guard.allowed_origins(comfyui_port, self._public_origin)
-        return origin if may_read and request.method in guard.READING_METHODS else ""
+        may_read = origin in refusing.allowed_origins(comfyui_port, self._public_origin)
+        return origin if may_read and request.method in refusing.READING_METHODS else ""
 
-    def _refusal(self, request: web.BaseRequest, comfyui_port: int) -> guard.Refusal | None:
+    def _refusal(self, request: web.BaseRequest, comfyui_port: int) -> refusing.Refusal | None:
         headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in request.raw_headers]
-        return guard.refusal(
+        return refusing.refusal(
             request.method,
             request.raw_path,
             headers,
@@ -137,19 +137,19 @@ class Desk:
             public_origin=self._public_origin,
         )
 
-    async def _body_refusal(self, request: web.BaseRequest) -> guard.Refusal | None:
+    async def _body_refusal(self, request: web.BaseRequest) -> refusing.Refusal | None:
         body = bytearray()
         try:
             async with asyncio.timeout(self._limits.body_s):
                 while chunk := await request.content.readany():
                     body += chunk
-                    if len(body) > guard.MAX_BODY_BYTES:
-                        return guard.too_big()
+                    if len(body) > refusing.MAX_BODY_BYTES:
+                        return refusing.too_big()
         except TimeoutError:
-            return guard.Refusal(HTTPStatus.REQUEST_TIMEOUT, "too_slow", "The body did not arrive in time.")
+            return refusing.Refusal(HTTPStatus.REQUEST_TIMEOUT, "too_slow", "The body did not arrive in time.")
         except (web.RequestPayloadError, ConnectionError):
-            return guard.Refusal(HTTPStatus.BAD_REQUEST, "bad_body", "The body ended before it was complete.")
-        return guard.body_refusal(request.headers.get("Content-Type", ""), bytes(body))
+            return refusing.Refusal(HTTPStatus.BAD_REQUEST, "bad_body", "The body ended before it was complete.")
+        return refusing.body_refusal(request.headers.get("Content-Type", ""), bytes(body))
 
     def _answered(self, request: web.BaseRequest) -> web.Response:
         if request.method == "OPTIONS":
@@ -157,7 +157,7 @@ class Desk:
         return _response(HTTPStatus.OK, answer(self._hooks, request.path, self._port))
 
 
-def _refused(refusal: guard.Refusal) -> web.Response:
+def _refused(refusal: refusing.Refusal) -> web.Response:
     headers = {"Allow": refusal.allow} if refusal.allow else {}
     response = _response(refusal.status, _failure(refusal.error, refusal.message), headers)
     response.force_close()

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 from orchestrator.control.answers import ControlHooks
-from orchestrator.control.guard import Limits
+from orchestrator.control.refusing import Limits
 from orchestrator.errors import OrchestratorError
 
 if TYPE_CHECKING:

@@ -69,16 +69,17 @@ def comfygit_workspace(workspace):
 def test_status_names_us_and_the_switch_under_way(comfygit_workspace, orch):
     live = comfygit_workspace(good=None, slow={"start_delay_s": 60})
     assert json.loads(orch(live, "status", "--json"))["running"] is False
-    process = live.serve("good")
+    live.serve("good")
     status = json.loads(orch(live, "status", "--json"))
-    assert (status["running"], status["pid"]) == (True, process.pid)
+    pid = live.state().orchestrator.pid
+    assert (status["running"], status["pid"]) == (True, pid)
     assert "switch" not in status
     live.cli("switch", "slow")
     live.until(lambda state: state.job is not None and state.job.stage == "validating")
     status = json.loads(orch(live, "status", "--json"))
     assert (status["switch"]["state"], status["switch"]["target_env"]) == ("validating", "slow")
     said = orch(live, "status")
-    assert f"PID {process.pid}" in said
+    assert f"PID {pid}" in said
     assert f"Control Port:   {live.control_port()}" in said
 
 
@@ -104,7 +105,7 @@ def test_kill_by_force_finds_us_gone_before_it_loses_patience(comfygit_workspace
 
 def test_clean_on_a_live_workspace_is_undone_and_journaled_and_we_go_on(comfygit_workspace, orch):
     live = comfygit_workspace(good=None, slow={"start_delay_s": 8})
-    process = live.serve("good")
+    live.serve("good")
     live.control_port()
     live.cli("switch", "slow")
     live.until(lambda state: state.job is not None and state.job.stage == "validating")
@@ -112,17 +113,16 @@ def test_clean_on_a_live_workspace_is_undone_and_journaled_and_we_go_on(comfygit
     said = orch(live, "clean", "--force")
     assert all(name in said for name in cleaned)
     live.until(lambda state: {event.name for event in live.of(FileDrifted)} >= cleaned)
-    until(lambda: (live.metadata / ".orchestrator.pid").read_text() == str(process.pid))
+    until(lambda: (live.metadata / ".orchestrator.pid").read_text() == str(live.state().orchestrator.pid))
     assert live.until_over().serving == "slow"
 
 
 def test_clean_with_nobody_alive_takes_an_open_switch_back(comfygit_workspace, orch):
     live = comfygit_workspace(good=None, slow={"start_delay_s": 60})
-    process = live.serve("good")
+    live.serve("good")
     live.cli("switch", "slow")
     live.until(lambda state: state.job is not None and state.job.stage == "validating")
-    process.kill()
-    process.wait()
+    live.die()
     orch(live, "clean", "--force")
     live.start("good")
     live.until(lambda state: state.serving == "good")

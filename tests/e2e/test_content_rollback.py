@@ -192,8 +192,7 @@ def test_a_restore_whose_orchestrator_is_killed_is_finished_by_the_next_one_what
         manifest.write_bytes(edited)
         assert live.cli("rollback", "--to", str(generation), "--timeout", "0.001").returncode == 1
         worker = live.until(lambda state: restorer(state) is not None).worker
-        live.orchestrators[-1].kill()
-        live.orchestrators[-1].wait()
+        live.die()
         ended_by_now(worker.identity, kill=worker_dies)
         if worker_dies:  # as far as it may have come: one file of two
             manifest.write_bytes(good)

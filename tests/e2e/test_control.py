@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from journal.events import HealthConfirmed, ProcessSpawned, RestartRequested
-from orchestrator.control.guard import Limits
+from orchestrator.control.refusing import Limits
 from tests.helpers.control_client import CHUNKED, JSON, ask, exchange, written
 from tests.helpers.control_strangers import CHUNK, REFUSED
 from tests.helpers.waiting import until
@@ -143,7 +143,7 @@ def test_health_is_right_in_every_stage_of_a_switch(workspace):
             assert health["current_env"] == pids[comfyui["pid"]]
     assert said[-1][0]["current_env"] == "other"
     assert {state for _, state in said} >= {"preparing", "validating", "complete"}
-    assert {health["pid"] for health, _ in said} == {live.orchestrators[0].pid}
+    assert {health["pid"] for health, _ in said} == {live.state().orchestrator.pid}
 
 
 def polled(live, port) -> Iterator[tuple[dict[str, Any], str]]:

@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import subprocess
 from pathlib import Path
 
@@ -80,8 +79,8 @@ def test_the_first_switch_starts_an_orchestrator_and_the_next_one_asks_it(panel_
     (started,) = live.of(OrchestratorStarted)
     assert started.arguments == ("--port", str(live.port))
     process = psutil.Process(started.identity.pid)
-    assert os.getsid(process.pid) == process.pid
-    assert process.ppid() != source.pid
+    assert os.getsid(process.pid) == process.ppid() == live.state().guard.pid
+    assert psutil.Process(process.ppid()).ppid() != source.pid
     assert opened(process.pid, 0) == "/dev/null"
     assert {opened(process.pid, descriptor) for descriptor in (1, 2)} == {str(live.metadata / "orchestrator.log")}
     comfyui = state.main_process.identity
@@ -103,10 +102,9 @@ def opened(pid, descriptor):
 @pytest.mark.scenario("OB-09", "ED-09", "ED-10", "RF-06")
 def test_a_supervised_comfyui_whose_orchestrator_was_killed_starts_one_that_adopts_it(panel_workspace):
     live = panel_workspace(good=None, other=None)
-    first = live.serve("good")
+    live.serve("good")
     main = live.state().main_process.identity
-    first.send_signal(signal.SIGKILL)
-    first.wait()
+    live.die()
     ask_to_switch(live, "other")
     assert live.until_over().serving == "other"
     assert live.of(ProcessAdopted)[0].identity == main
@@ -294,8 +292,8 @@ def test_the_same_wish_again_is_the_open_switch_when_nobody_works_on_it(panel_wo
 
 def test_a_command_takes_up_a_switch_that_nobody_works_on_too(workspace):
     live = workspace(good=None, other=None, third=None)
-    live.serve("good").kill()
-    live.orchestrators[0].wait()
+    live.serve("good")
+    live.die()
     with open_ledger(open_workspace(live.root), "cli") as ledger:
         ask_switch(ledger, command_ask(ledger.workspace, "other"))
     assert live.cli("switch", "third").returncode == 1

@@ -32,10 +32,10 @@ from tests.helpers.waiting import until
 @pytest.mark.scenario("OL-01", "OL-02", "OL-08", "OL-09", "OL-10")
 def test_an_environment_is_started_on_its_own_python_with_its_arguments_and_told_that_it_is_supervised(workspace):
     live = workspace(good=None)
-    process = live.start("good", "--cpu", "--preview-method", "auto")
+    live.start("good", "--cpu", "--preview-method", "auto")
     pid_file = live.metadata / ".orchestrator.pid"
     until(pid_file.exists)
-    assert pid_file.read_text() == str(process.pid)
+    assert pid_file.read_text() == str(live.state().orchestrator.pid)
     live.until(lambda state: state.serving == "good")
     about = live.ask("/stand_in/environ")
     assert Path(about["executable"]) == live.root / "environments/good/.venv/bin/python"
@@ -168,7 +168,7 @@ def test_a_supervised_process_never_starts_a_second_orchestrator(workspace):
     inside = {"COMFYGIT_SUPERVISED": "1", "COMFYGIT_HOME": str(live.root)}
     second = live.cli("run", "--environment", "good", **inside)
     assert second.returncode == 1
-    assert str(live.orchestrators[0].pid) in second.stderr
+    assert f"pid {live.state().orchestrator.pid}" in second.stderr
     spawned = live.cli("spawn", "--environment", "good", **inside)
     assert spawned.returncode == 0
     assert "already running" in spawned.stdout

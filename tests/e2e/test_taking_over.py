@@ -12,16 +12,11 @@ from orchestrator.workspace import Workspace
 from tests.helpers.waiting import until
 
 
-def kill_the_orchestrator(live):
-    live.orchestrators[-1].kill()
-    live.orchestrators[-1].wait()
-
-
 def test_where_all_are_dead_a_switch_to_what_last_served_starts_it_again(workspace):
     live = workspace(good=None)
     live.serve("good")
     child = live.state().main_process.identity
-    kill_the_orchestrator(live)
+    live.die()
     os.kill(child.pid, signal.SIGKILL)
     until(lambda: not is_alive(child))
     done = live.cli("switch", "good", "--wait")
@@ -34,7 +29,7 @@ def test_where_comfyui_lives_on_the_same_command_finds_it_serving_and_starts_one
     live = workspace(good=None)
     live.serve("good")
     child = live.state().main_process.identity
-    kill_the_orchestrator(live)
+    live.die()
     done = live.cli("switch", "good")
     assert done.returncode == 0, done.stderr
     assert "serves already" in done.stdout
@@ -46,7 +41,7 @@ def test_where_comfyui_lives_on_the_same_command_finds_it_serving_and_starts_one
 def test_a_stop_that_nobody_lived_to_carry_out_stands_in_no_switchs_way(workspace):
     live = workspace(good=None, other=None)
     live.serve("good")
-    kill_the_orchestrator(live)
+    live.die()
     with Ledger.open(Workspace(live.root), own_actor("test")) as ledger:
         ledger.ask(lambda _: (Draft(ShutdownRequested(origin="cli")),))
     done = live.cli("switch", "other", "--wait")
@@ -57,7 +52,7 @@ def test_a_stop_that_nobody_lived_to_carry_out_stands_in_no_switchs_way(workspac
 def test_a_request_on_disk_is_the_switch_also_where_something_was_left_running(workspace):
     live = workspace(good=None, other=None)
     live.serve("good")
-    kill_the_orchestrator(live)
+    live.die()
     live.request("other", "good")
     live.start("other")
     live.until_over()

@@ -1,7 +1,5 @@
 """The files that others read: deleted while we live, deleted while nobody does, and always what the journal says."""
 
-import signal
-
 from journal.events import FileDrifted
 from projections.views import views
 from tests.helpers.waiting import until
@@ -22,7 +20,7 @@ def delete(live, names):
 def test_views_deleted_or_written_over_while_it_lives_come_back_byte_for_byte_and_that_is_journaled(workspace):
     live = workspace(good=None, bad={"die_at_start": 7})
     live.configure(status_linger_s=60)
-    process = live.serve("good")
+    live.serve("good")
     live.switch("bad")
     live.shown("rolled_back")
     until((live.metadata / ".supervisor_control.json").exists)
@@ -33,7 +31,7 @@ def test_views_deleted_or_written_over_while_it_lives_come_back_byte_for_byte_an
     live.until(lambda state: {event.name for event in live.of(FileDrifted)} >= set(before))
     assert {event.found for event in live.of(FileDrifted)} == {"missing"}
     (live.metadata / ".orchestrator.pid").write_text("1")  # not deleted, but written over
-    until(lambda: (live.metadata / ".orchestrator.pid").read_text() == str(process.pid))
+    until(lambda: (live.metadata / ".orchestrator.pid").read_text() == str(live.state().orchestrator.pid))
     live.until(
         lambda state: (".orchestrator.pid", "1") in {(event.name, event.found) for event in live.of(FileDrifted)}
     )
@@ -55,13 +53,13 @@ def test_views_deleted_in_the_middle_of_a_switch_come_back_and_the_switch_goes_o
 
 def test_with_nobody_alive_deleted_views_come_back_byte_for_byte_when_the_workspace_is_opened(workspace):
     live = workspace(good=None, bad={"die_at_start": 7})
-    process = live.serve("good")
+    live.serve("good")
     live.order("good", {"die_at_start": 8})
     live.switch("bad")
     live.shown("critical_failure")
     until((live.metadata / ".supervisor_control.json").exists)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    dead = live.state().orchestrator
+    live.die()
     before = on_disk(live)
     assert {".startup_state.json", ".switch_status.json", ".orchestrator.pid", ".control_port"} <= set(before)
     delete(live, before)
@@ -70,6 +68,6 @@ def test_with_nobody_alive_deleted_views_come_back_byte_for_byte_when_the_worksp
     assert on_disk(live) == before
     delete(live, before)
     live.start()
-    live.until(lambda state: state.orchestrator is not None and state.orchestrator.pid != process.pid)
+    live.until(lambda state: state.orchestrator is not None and state.orchestrator != dead)
     lasting = {name: before[name] for name in (".startup_state.json", ".switch_status.json")}
     until(lambda: {name: on_disk(live).get(name) for name in lasting} == lasting)

@@ -12,7 +12,7 @@ import attrs
 from journal.clock import Stamp
 from journal.events import Role
 from journal.identity import own_identity
-from orchestrator.control.guard import Limits
+from orchestrator.control.refusing import Limits
 from orchestrator.control.server import ControlServer
 from orchestrator.logs.switch_log import LogEntry
 from projections.state import Outcome, OutcomeState, Process, WorkspaceState

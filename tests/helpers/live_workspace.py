@@ -201,6 +201,18 @@ class LiveWorkspace:
         process.send_signal(signal.SIGTERM)
         return process.wait(PATIENCE_S)
 
+    def die(self) -> None:
+        """SIGKILL to the orchestrator and its guard, so that nobody starts it again. What it started lives on."""
+        state = self.state()
+        assert state.orchestrator is not None
+        os.kill(state.orchestrator.pid, signal.SIGSTOP)  # it would take its guard's place
+        both = [identity for identity in (state.guard, state.orchestrator) if identity is not None]
+        for identity in both:
+            os.kill(identity.pid, signal.SIGKILL)
+        until(lambda: not any(is_alive(identity) for identity in both))
+        for process in self.orchestrators[-1:]:
+            process.wait(PATIENCE_S)
+
     def agrees(self) -> bool:
         """Whether every file says what the journal says."""
         if not (self.metadata / "journal.db").exists():

@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from orchestrator.control.guard import Limits
+from orchestrator.control.refusing import Limits
 from orchestrator.control.server import ControlServer, ControlUnavailable
 from tests.helpers.control_client import (
     CHUNKED,

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.control.guard import (
+from orchestrator.control.refusing import (
     ACTING_PATHS,
     MAX_BODY_BYTES,
     READ_PATHS,

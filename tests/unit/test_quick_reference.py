@@ -10,7 +10,7 @@ import pytest
 import quick_reference
 from comfygit_journal.commands import cli as journal_cli
 from orchestrator.cli import cli as orchestrator_cli
-from orchestrator.control import guard
+from orchestrator.control import refusing
 from projections import views
 
 PANEL = '''
@@ -80,7 +80,7 @@ def test_every_command_is_there_with_its_options(page, group):
 
 def test_every_view_and_every_route_of_the_control_server_is_there(page):
     assert all(f"| `{name}` |" in page for name in views.WHEN_TAKING)
-    assert all(f"{path}`" in page for path in guard.READ_PATHS | guard.ACTING_PATHS)
+    assert all(f"{path}`" in page for path in refusing.READ_PATHS | refusing.ACTING_PATHS)
 
 
 def test_nothing_is_without_a_word_about_it(page):
