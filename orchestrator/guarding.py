@@ -13,9 +13,9 @@ from typing import Final, NoReturn, Self
 
 import attrs
 
-from journal.identity import Identity, identify
+from journal.identity import Identity, identify, is_alive
 from orchestrator import guard
-from orchestrator.processes.table import SPAWN_MARKER
+from orchestrator.processes.table import SPAWN_MARKER, row
 
 _LOG = logging.getLogger(__name__)
 
@@ -77,6 +77,13 @@ class GuardLink:
     def next_signal(self) -> str:
         """The name of a signal that the guard has got, each once; "" when there is none."""
         return self._signals.pop(0) if self._signals else ""
+
+    def may_know(self, identity: Identity) -> bool:
+        """Whether `identity` is the guard's child; of one that is gone, whether it can have been."""
+        found = row(identity.pid) if is_alive(identity) else None
+        if found is None:
+            return self.again and identity.boot_id == self.identity.boot_id
+        return found.parent_pid == self.identity.pid
 
     def wait_status(self, identity: Identity) -> int | None:
         """How `identity` ended, as `os.wait` would say; None when the guard has not said so."""

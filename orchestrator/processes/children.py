@@ -36,7 +36,8 @@ _SWEEPS: Final = 8
 class Reaper(Protocol):
     """Whoever inherits the processes of a dead orchestrator, and tells the next one how they ended."""
 
-    identity: Identity
+    def may_know(self, identity: Identity) -> bool:
+        """Whether `identity` is one of those that it inherited, or may have been one."""
 
     def wait_status(self, identity: Identity) -> int | None:
         """As `os.wait` gives it; None when it has not been told."""
@@ -108,9 +109,8 @@ class Children:
     def adopt(self, key: int, identity: Identity) -> None:
         """Watch a process that somebody else started. It may be gone already: `poll` says so."""
         self.forget(key)
-        found = row(identity.pid) if is_alive(identity) else None
-        is_the_guards = self._guard is not None and (found is None or found.parent_pid == self._guard.identity.pid)
-        self._children[key] = _Child(identity, open_pidfd(identity), None, may_be_told=is_the_guards)
+        may_be_told = self._guard is not None and self._guard.may_know(identity)
+        self._children[key] = _Child(identity, open_pidfd(identity), None, may_be_told=may_be_told)
 
     def exit_fd(self, key: int) -> int | None:
         """A descriptor that is readable once the process has ended, for `loop.add_reader`; None: poll instead.

@@ -9,6 +9,8 @@ from journal.events import (
     ExitCause,
     FileIngested,
     FileRejected,
+    GuardLost,
+    GuardStarted,
     LockReleased,
     OrchestratorLost,
     OrchestratorStopped,
@@ -21,6 +23,7 @@ from journal.events import (
     SupervisionParked,
     SwitchCriticallyFailed,
 )
+from journal.identity import Identity
 from projections.evolve_supervision import inbox_key
 from projections.jobs import JobKind, Verdict
 from projections.state import INBOX_KEYS_KEPT, REQUEST_FILE, STARTS_KEPT, Control, Goal, OutcomeState
@@ -70,6 +73,19 @@ def test_an_environment_that_is_named_does_not_replace_one_that_is_alive():
     history.add(OrchestratorLost(identity=ME), orchestrator_started("b", SUCCESSOR))
 
     assert history.state.environment == "a"
+
+
+def test_who_starts_it_again_is_known_until_the_end_or_until_found_dead():
+    guard, next_guard = Identity(50, 5, "boot-1"), Identity(51, 5, "boot-1")
+    history = History().begun()
+    history.add(GuardStarted(identity=guard))
+    assert history.state.guard == guard
+    with pytest.raises(IllegalEventError):
+        history.add(GuardLost(identity=next_guard))
+    history.add(GuardLost(identity=guard))
+    assert history.state.guard is None
+    history.add(GuardStarted(identity=next_guard), SHUTDOWN, STOPPED)
+    assert history.state.guard is None
 
 
 def test_an_orderly_end_leaves_nobody_there():

@@ -4,7 +4,16 @@ import attrs
 
 from journal.clock import S, Stamp
 from journal.codec import Actor, Recorded
-from journal.events import Event, LockAcquired, OrchestratorLost, OrchestratorStarted, Role, SwitchRequested
+from journal.events import (
+    Event,
+    GuardLost,
+    GuardStarted,
+    LockAcquired,
+    OrchestratorLost,
+    OrchestratorStarted,
+    Role,
+    SwitchRequested,
+)
 from journal.identity import Identity
 from orchestrator.config import Config
 from orchestrator.starting import StartOptions, first_events
@@ -72,3 +81,16 @@ def test_the_events_can_be_folded():
     assert after.lock is not None
     assert after.job is not None
     assert after.job.environment == "nightly"
+
+
+def test_its_guard_is_journaled_once_and_a_dead_one_is_lost():
+    guard, next_guard = Identity(30, 3, "boot"), Identity(31, 3, "boot")
+    again = StartOptions(manual=False, guard=guard)
+
+    assert events(WorkspaceState(), again)[1:] == [GuardStarted(identity=guard)]
+    assert events(WorkspaceState(guard=guard), again)[1:] == []
+    assert events(WorkspaceState(guard=guard), attrs.evolve(again, guard=next_guard))[1:] == [
+        GuardLost(identity=guard),
+        GuardStarted(identity=next_guard),
+    ]
+    assert events(WorkspaceState(guard=guard), StartOptions())[1:] == [GuardLost(identity=guard)]

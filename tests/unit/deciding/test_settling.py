@@ -9,6 +9,7 @@ from journal.events import (
     ExitCause,
     FileIngested,
     FileRejected,
+    GuardReaped,
     HealthFailed,
     Ladder,
     LockBroken,
@@ -413,6 +414,30 @@ def test_what_is_ours_already_is_not_adopted():
     history.add(*events_of(acted(history)))
 
     assert not isinstance(decided(history), Act)
+
+
+# ------------------------------------------------- what the guard knows
+
+
+def test_how_an_orphan_ended_is_waited_for_before_anything_is_decided():
+    history = History().serving("a").succeeded_by()
+    history.add(*events_of(acted(history)))
+    process = history.state.main_process
+    untold = attrs.evolve(
+        seen(history), processes={process.spawn: ChildFacts(Presence.PENDING, process.identity)}, signal=""
+    )
+
+    assert waits_s(decided(history, untold), history) == pytest.approx(0.05)
+
+
+def test_that_the_guard_told_it_is_journaled_with_the_exit_and_the_code_means_what_it_always_does():
+    history = History().serving("a").succeeded_by()
+    history.add(*events_of(acted(history)))
+    process = history.state.main_process
+    decision = acted(history, gone(history, process.spawn, code=42, reaped=True))
+
+    assert events_of(decision)[0] == GuardReaped(spawn=process.spawn, identity=process.identity, code=42, signal="")
+    assert only(decision, ProcessExited).cause is ExitCause.RESTART
 
 
 # ------------------------------------------------------------- survivors

@@ -1,0 +1,134 @@
+"""The guard around a real orchestrator: it is there again at once, adopts what runs, and knows how that ended."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from journal.codec import own_actor
+from journal.events import (
+    ExitCause,
+    GuardLost,
+    GuardReaped,
+    GuardStarted,
+    OrchestratorLost,
+    OrchestratorStarted,
+    ProcessAdopted,
+    ProcessExited,
+    SpawnRequested,
+)
+from journal.identity import identify, is_alive
+from orchestrator.launching import spawn_orchestrator
+from orchestrator.ledger import Ledger
+from orchestrator.workspace import open_workspace
+from tests.helpers.waiting import until
+
+
+def kill_the_orchestrator(live):
+    """And wait until its successor has adopted what runs."""
+    dead = live.state().orchestrator
+    os.kill(dead.pid, signal.SIGKILL)
+    return live.until(
+        lambda state: (
+            state.orchestrator not in {None, dead}
+            and all(process.owner == state.orchestrator for process in state.processes.values())
+        )
+    )
+
+
+def test_the_command_becomes_the_guard_and_the_orchestrator_is_its_child(workspace):
+    live = workspace(good=None)
+    process = live.serve("good")
+    state = live.state()
+    assert state.guard == identify(process.pid)
+    assert [event.identity for event in live.of(GuardStarted)] == [state.guard]
+    stat = Path(f"/proc/{state.orchestrator.pid}/stat").read_text()
+    assert stat.rpartition(")")[2].split()[1] == str(process.pid)
+
+
+def test_it_is_told_to_nobody_that_we_start(workspace):
+    live = workspace(good=None)
+    live.serve("good")
+    assert "COMFYGIT_JOURNAL_GUARD" not in live.ask("/stand_in/environ")["environ"]
+
+
+@pytest.mark.scenario("B-02")
+def test_a_killed_orchestrator_is_there_again_and_has_adopted_the_same_comfyui(workspace):
+    live = workspace(good=None)
+    live.serve_kept("good")
+    main = live.state().main_process.identity
+    for number in (1, 2):
+        state = kill_the_orchestrator(live)
+        assert state.main_process.identity == main
+        assert len(live.of(OrchestratorLost)) == number
+    assert [event.manual for event in live.of(OrchestratorStarted)] == [True, False, False]
+    assert len(live.of(GuardStarted)) == 1
+    assert len(live.starts("good")) == 1
+
+
+@pytest.mark.scenario("B-44")
+@pytest.mark.parametrize("number", ["SIGKILL", "SIGSEGV"])
+def test_a_signal_that_ended_an_orphan_is_in_the_journal(workspace, number):
+    live = workspace(good=None)
+    live.serve_kept("good")
+    main = kill_the_orchestrator(live).main_process
+    os.kill(main.identity.pid, signal.Signals[number])
+    live.until(lambda state: len(live.starts("good")) == 2 and state.serving == "good")
+    exited = live.of(ProcessExited)[0]
+    assert (exited.code, exited.signal, exited.cause) == (None, number, ExitCause.CRASH)
+    assert live.of(GuardReaped)[0].identity == main.identity
+
+
+def test_a_killed_guard_is_replaced_by_its_orchestrator_which_starts_another(workspace):
+    live = workspace(good=None)
+    guard = live.serve_kept("good")
+    before = live.state()
+    guard.kill()
+    guard.wait()
+    state = live.until(lambda state: state.guard == before.orchestrator and state.orchestrator != before.orchestrator)
+    assert [event.identity for event in live.of(GuardLost)] == [before.guard]
+    live.until(lambda _: len(live.of(ProcessAdopted)) == 1)
+    assert kill_the_orchestrator(live).main_process.identity == before.main_process.identity
+    os.kill(before.main_process.identity.pid, signal.SIGKILL)
+    live.until(lambda state: state.serving == "good" and len(live.starts("good")) == 2)
+    assert live.of(ProcessExited)[0].signal == "SIGKILL"
+    os.kill(state.guard.pid, signal.SIGTERM)
+    until(lambda: not is_alive(state.guard))
+    assert live.state().orchestrator is None
+
+
+def test_whoever_needs_an_orchestrator_waits_for_the_one_that_the_guard_is_about_to_start(workspace):
+    live = workspace(good=None)
+    live.serve_kept("good")
+    dead = live.state().orchestrator
+    with Ledger.open(open_workspace(live.root), own_actor("test")) as ledger:
+        os.kill(dead.pid, signal.SIGKILL)
+        until(lambda: not is_alive(dead))
+        found = spawn_orchestrator(ledger)
+    assert found == live.state().orchestrator != dead
+    assert not live.of(SpawnRequested)
+
+
+def test_an_orchestrator_that_finds_another_one_in_its_place_leaves_with_its_guard(workspace):
+    live = workspace(good=None)
+    first = live.serve_kept("good")
+    dead = live.state().orchestrator
+    first.send_signal(signal.SIGSTOP)  # it cannot start the next one yet
+    os.kill(dead.pid, signal.SIGKILL)
+    live.start()
+    state = live.until(lambda state: state.orchestrator not in {None, dead})
+    first.send_signal(signal.SIGCONT)
+    assert first.wait(20) == 1
+    assert "supervised already" in live.log()
+    assert live.state().orchestrator == state.orchestrator
+
+
+def test_in_somebody_elses_process_nobody_becomes_a_guard(workspace):
+    live = workspace(good=None)
+    script = "import sys; from orchestrator.cli import main; sys.exit(main(sys.argv[1:]) + 40)"
+    command = [sys.executable, "-c", script, "run", "--workspace", str(live.root), "--environment", "nowhere"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 41

@@ -1,0 +1,246 @@
+"""The guard as a process, with small programs in the orchestrator's place."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from journal.identity import Identity, identify, is_alive
+from orchestrator import guard
+from tests.helpers.child_scripts import end
+from tests.helpers.waiting import until
+
+ORCHESTRATOR = """
+import json, os, sys, signal, subprocess, time
+pid, hear, say, again = os.environ["COMFYGIT_JOURNAL_GUARD"].split(":")
+lives = open(sys.argv[1], "a")
+def tell(**facts):
+    lives.write(json.dumps({"pid": os.getpid(), "again": again, **facts}) + "\\n"); lives.flush()
+def serve():
+    os.write(int(say), b"started\\n")
+    tell(started=True)
+    while True:
+        said = os.read(int(hear), 4096).decode()
+        tell(said=said)
+        if "signal" in said: sys.exit(0)
+        if not said: sys.exit(9)
+"""
+"""Prefix: says to a file what it sees. `serve()` is what a good one does."""
+
+ORPHAN = """
+import signal, sys
+def leave(*_): sys.exit(7)
+signal.signal(signal.SIGTERM, leave)
+print("ready", flush=True)
+signal.pause()
+"""
+
+WITH_AN_ORPHAN = f"""
+if again == "0":
+    child = subprocess.Popen([sys.executable, "-I", "-S", "-c", {ORPHAN!r}], start_new_session=True,
+                             stdout=subprocess.PIPE)
+    child.stdout.readline()
+    tell(child=child.pid)
+serve()
+"""
+
+
+class Guarded:
+    """A guard and the lives of what it starts."""
+
+    def __init__(self, folder: Path, script: str, *options: str) -> None:
+        self.path = folder / "lives.jsonl"
+        python = [sys.executable, "-I", "-S"]
+        command = [*python, "-c", ORCHESTRATOR + script, str(self.path)]
+        with (folder / "guard.log").open("wb") as log:
+            self.process = subprocess.Popen([*python, guard.__file__, *options, "--", *command], stderr=log)
+
+    def told(self, key: str) -> list[Any]:
+        """What the orchestrators said under that name, in order."""
+        lines = self.path.read_text().splitlines() if self.path.exists() else []
+        return [fact[key] for fact in map(json.loads, lines) if key in fact]
+
+    def pids(self, count: int) -> list[int]:
+        """The pids of the first lives, once there have been that many."""
+
+        def look() -> list[int]:
+            found = list(dict.fromkeys(self.told("pid")))
+            return found[:count] if len(found) >= count and len(self.told("started")) >= count else []
+
+        return until(look)
+
+
+@contextmanager
+def guarded(folder: Path, script: str, *options: str) -> Iterator[Guarded]:
+    made = Guarded(folder, script, *options)
+    try:
+        yield made
+    finally:
+        made.process.kill()
+        made.process.wait()
+        for pid in set(made.told("pid")) | set(made.told("child")):
+            left = identify(pid)
+            if left is not None:
+                end(left)
+
+
+def test_it_ends_with_an_orchestrator_that_ended_with_0(tmp_path):
+    with guarded(tmp_path, "os.write(int(say), b'started\\n'); tell(started=True)") as it:
+        assert it.process.wait(10) == 0
+        assert it.told("again") == ["0"]
+
+
+@pytest.mark.parametrize("code", [1, 2, 130])
+def test_a_refusal_is_passed_on_and_nothing_is_started_again(tmp_path, code):
+    with guarded(tmp_path, f"tell(); sys.exit({code})") as it:
+        assert it.process.wait(10) == code
+        assert it.told("again") == ["0"]
+
+
+def test_a_command_that_cannot_be_executed_is_said(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", guard.__file__, "--", str(tmp_path / "nothing")],
+        capture_output=True,
+        text=True,
+        timeout=10,
+        check=False,
+    )
+    assert done.returncode == guard.NOT_STARTED
+    assert "No such file" in done.stderr
+
+
+@pytest.mark.parametrize("end_of_it", ["os.kill(os.getpid(), 9)", "sys.exit(3)", "os.abort()"])
+def test_whatever_it_dies_of_it_is_started_again_and_knows_that(tmp_path, end_of_it):
+    with guarded(tmp_path, f"if again == '0':\n    os.write(int(say), b'started\\n'); {end_of_it}\nserve()") as it:
+        until(lambda: it.told("started"))
+        assert it.told("again")[-1] == "1"
+        assert is_alive_pid(it.process.pid)
+
+
+def test_one_killed_before_it_had_started_begins_as_the_first_again(tmp_path):
+    once = (
+        "if not os.path.exists(sys.argv[1] + '.once'):\n    open(sys.argv[1] + '.once', 'w'); os.kill(os.getpid(), 9)\n"
+    )
+    with guarded(tmp_path, once + "serve()") as it:
+        it.pids(1)
+        assert it.told("again")[-1] == "0"
+
+
+def test_a_successor_that_finds_nothing_to_do_ends_it(tmp_path):
+    script = "os.write(int(say), b'leave\\n') if again == '1' else os.write(int(say), b'started\\n')\nsys.exit(1)"
+    with guarded(tmp_path, script) as it:
+        assert it.process.wait(10) == 1
+
+
+def test_delays_double_up_to_a_bound(tmp_path):
+    assert (guard.FIRST_DELAY_S, guard.MOST_DELAY_S) == (0.1, 10.0)
+    with guarded(tmp_path, "os.write(int(say), b'started\\n'); sys.exit(3)") as it:
+        log = tmp_path / "guard.log"
+        until(lambda: log.read_text().count("\n") >= 4)
+        waits = [line.rsplit(" in ", 1)[1] for line in log.read_text().splitlines()[:4]]
+        assert waits == ["0.1 s", "0.2 s", "0.4 s", "0.8 s"]
+        assert it.process.poll() is None
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_is_passed_on_to_an_orchestrator_that_has_started(tmp_path, number):
+    with guarded(tmp_path, "serve()") as it:
+        it.pids(1)
+        it.process.send_signal(number)
+        assert it.process.wait(10) == 0
+        assert it.told("said") == [f"signal {number.name}\n"]
+
+
+def test_before_it_has_started_a_signal_just_ends_it(tmp_path):
+    with guarded(tmp_path, "tell(); signal.pause()") as it:
+        until(lambda: it.told("pid"))
+        it.process.send_signal(signal.SIGTERM)
+        assert it.process.wait(10) == 128 + signal.SIGTERM
+
+
+def test_a_signal_between_two_lives_is_told_to_the_next_one_at_once(tmp_path):
+    with guarded(tmp_path, "if again == '0':\n    os.write(int(say), b'started\\n'); sys.exit(3)\nserve()") as it:
+        until(lambda: "started again" in (tmp_path / "guard.log").read_text())
+        it.process.send_signal(signal.SIGTERM)
+        assert it.process.wait(10) == 0
+        assert it.told("said") == ["signal SIGTERM\n"]
+
+
+def test_how_an_orphan_ended_is_told_to_every_orchestrator_from_then_on(tmp_path):
+    with guarded(tmp_path, WITH_AN_ORPHAN) as it:
+        (first,) = it.pids(1)
+        orphan = identify(until(lambda: it.told("child"))[0])
+        assert orphan is not None
+        os.kill(first, signal.SIGKILL)
+        second = it.pids(2)[1]
+        os.kill(orphan.pid, signal.SIGTERM)
+        line = f"reaped {orphan.pid} {orphan.start_ticks} {7 << 8}\n"
+        assert until(lambda: it.told("said")) == [line]
+        os.kill(second, signal.SIGKILL)
+        it.pids(3)
+        assert until(lambda: it.told("said")[1:]) == [line]
+
+
+def test_what_ended_while_there_was_no_orchestrator_is_told_too(tmp_path):
+    with guarded(tmp_path, WITH_AN_ORPHAN) as it:
+        (first,) = it.pids(1)
+        orphan = identify(until(lambda: it.told("child"))[0])
+        assert orphan is not None
+        os.kill(first, signal.SIGKILL)
+        os.kill(orphan.pid, signal.SIGKILL)
+        it.pids(2)
+        assert until(lambda: it.told("said")) == [f"reaped {orphan.pid} {orphan.start_ticks} 9\n"]
+
+
+def test_it_leaves_no_zombies_and_never_wakes_without_a_reason(tmp_path):
+    with guarded(tmp_path, WITH_AN_ORPHAN) as it:
+        (first,) = it.pids(1)
+        orphan = identify(until(lambda: it.told("child"))[0])
+        os.kill(first, signal.SIGKILL)
+        it.pids(2)
+        os.kill(orphan.pid, signal.SIGTERM)
+        until(lambda: not Path(f"/proc/{orphan.pid}").exists())
+        until(lambda: it.told("said"))
+        asleep = until(lambda: switches(it.process.pid) if waits(it.process.pid) else 0)
+        with pytest.raises(subprocess.TimeoutExpired):
+            it.process.wait(1.0)
+        assert switches(it.process.pid) == asleep
+
+
+def test_it_stays_small():
+    imported = [
+        sys.executable,
+        "-I",
+        "-S",
+        "-c",
+        f"import sys; exec(open({guard.__file__!r}).read(), {{'__name__': 'g'}})",
+    ]
+    listed = subprocess.run(
+        [*imported[:-1], imported[-1] + "; print(*sys.modules)"], capture_output=True, text=True, check=True
+    )
+    assert not {"pathlib", "subprocess", "typing", "re", "threading", "selectors"} & set(listed.stdout.split())
+
+
+def is_alive_pid(pid: int) -> bool:
+    found = identify(pid)
+    return isinstance(found, Identity) and is_alive(found)
+
+
+def status_of(pid: int, field: str) -> str:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(line.split()[1] for line in lines if line.startswith(field))
+
+
+def switches(pid: int) -> int:
+    return int(status_of(pid, "voluntary_ctxt_switches"))
+
+
+def waits(pid: int) -> bool:
+    return status_of(pid, "State") == "S"
