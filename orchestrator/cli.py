@@ -52,18 +52,17 @@ def run(context: click.Context, workspace: Path | None, environment: str, *, det
       comfygit-orchestrator run --environment stable --args --port 8188 --cpu
     All after --args goes to ComfyUI.
     """
-    from orchestrator.guarding import GuardLink, become_guard, is_possible
-
-    guard = GuardLink.take()
-    if guard is None and is_possible() and context.find_root().obj.is_the_program:
-        become_guard()
-    from orchestrator.endpoint import endpoint_problem
-    from orchestrator.launching import launcher
-    from orchestrator.running import RunOptions, run_orchestrator, start_under
-    from orchestrator.starting import StartOptions
     from orchestrator.workspace import open_workspace
 
     opened = open_workspace(workspace)
+    _be_guarded(opened.metadata, is_the_program=context.find_root().obj.is_the_program)
+    from orchestrator.endpoint import endpoint_problem
+    from orchestrator.guarding import GuardLink
+    from orchestrator.launching import launcher
+    from orchestrator.running import RunOptions, run_orchestrator, start_under
+    from orchestrator.starting import StartOptions
+
+    guard = GuardLink.take()
     arguments = _comfyui_arguments(context, default=None if detached else ())
     start = StartOptions(environment=environment, arguments=arguments)
     if guard is not None:
@@ -74,6 +73,21 @@ def run(context: click.Context, workspace: Path | None, environment: str, *, det
         if problem:
             logging.getLogger(__name__).warning("%s", problem)
         sys.exit(run_orchestrator(opened, options))
+
+
+def _be_guarded(metadata: Path, *, is_the_program: bool) -> None:
+    """See that a guard is our parent: become it, if there is none. First of all, one that supervises already is named."""
+    from orchestrator.guard import ENVIRON
+    from orchestrator.guarded_start import become_guard, is_possible
+    from orchestrator.occupancy import holder_in_words, is_held
+
+    if ENVIRON in os.environ:
+        return
+    if is_held(metadata):
+        hint = "it is shown by `comfygit-orchestrator status` and ended by `comfygit-orchestrator stop`"
+        raise OrchestratorError(f"{metadata.parent} is supervised already: {holder_in_words(metadata)}", hint)
+    if is_the_program and is_possible():
+        become_guard()
 
 
 @cli.command()

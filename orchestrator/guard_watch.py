@@ -7,7 +7,8 @@ from collections.abc import Callable
 from journal.codec import Draft
 from journal.errors import JournalError
 from journal.events import GuardLost
-from orchestrator.guarding import GuardLink, become_guard
+from orchestrator.guarded_start import become_guard
+from orchestrator.guarding import GuardLink
 from orchestrator.ledger import Ledger
 
 _LOG = logging.getLogger(__name__)

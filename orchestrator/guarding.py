@@ -1,21 +1,18 @@
-"""An orchestrator's side of its guard: what it is told, what it says, and how one comes to be there.
+"""An orchestrator's side of its guard: what it is told, and what it says.
 
 There is no guard on Windows, nor where an orchestrator runs inside somebody else's program.
 """
 
 import logging
 import os
-import signal
-import sys
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Final, NoReturn, Self
+from typing import Final, Self
 
 import attrs
 
 from journal.identity import Identity, identify, is_alive
 from orchestrator import guard
-from orchestrator.processes.table import SPAWN_MARKER, row
+from orchestrator.processes.table import row
 
 _LOG = logging.getLogger(__name__)
 
@@ -105,24 +102,3 @@ class GuardLink:
             os.write(self._say, f"{word}\n".encode("ascii"))
         except OSError as error:
             _LOG.debug("telling the guard %r: %s", word, error)
-
-
-def is_possible() -> bool:
-    """Whether this system has what a guard is made of."""
-    return hasattr(os, "fork") and hasattr(signal, "sigwait")
-
-
-def become_guard(*, again: bool = False) -> NoReturn:
-    """Go on as the guard of a new orchestrator with our own command line: same pid, same children, nothing else kept.
-
-    `again`: it takes our place. Signals that come meanwhile wait for the guard. Raises OSError, and then has changed
-    nothing but the signals that are blocked.
-    """
-    command = [sys.executable, *sys.orig_argv[1:]]
-    environ = {name: value for name, value in os.environ.items() if name != SPAWN_MARKER}
-    begun = [guard.AGAIN] if again else []
-    program = [sys.executable, "-I", "-S", str(Path(guard.__file__)), *begun, "--", *command]
-    sys.stdout.flush()
-    sys.stderr.flush()
-    signal.pthread_sigmask(signal.SIG_BLOCK, guard.AWAITED)
-    os.execve(program[0], program, environ)  # noqa: S606 - no shell is the point

@@ -29,9 +29,9 @@ from orchestrator.logs.switch_log import LogEntry
 from orchestrator.loop import Supervisor
 from orchestrator.narration import Narrator
 from orchestrator.observing import Observer
+from orchestrator.occupancy import holder_in_words
 from orchestrator.performing import Performer
 from orchestrator.processes.children import Children
-from orchestrator.showing import control_url
 from orchestrator.singleton import SINGLETON, AlreadyRunning, Singleton
 from orchestrator.starting import StartOptions, first_events
 from orchestrator.workspace import Workspace, WorkspaceError, read_config
@@ -89,7 +89,8 @@ def only_one(workspace: Workspace) -> Singleton:
     try:
         return Singleton.acquire(workspace.metadata / SINGLETON)
     except AlreadyRunning as error:
-        raise AlreadyRunning(f"{workspace.root} is supervised already: {_named(workspace)}", error.hint) from error
+        named = holder_in_words(workspace.metadata)
+        raise AlreadyRunning(f"{workspace.root} is supervised already: {named}", error.hint) from error
 
 
 def start_as_meant(workspace: Workspace, start: StartOptions) -> StartOptions:
@@ -116,14 +117,6 @@ def _are_of_what_runs(arguments: tuple[str, ...] | None, state: WorkspaceState) 
     if main is None or last is None:
         return False
     return last.environment == main.environment and last.argv[1:] == arguments
-
-
-def _named(workspace: Workspace) -> str:
-    """The orchestrator that holds the lock, by what it said of itself."""
-    state = read_state(workspace.journal_path)
-    if state.orchestrator is None:
-        return "an orchestrator that has only just started, or is about to end"
-    return f"orchestrator pid {state.orchestrator.pid}, {control_url(state) or 'no control server'}"
 
 
 async def _supervise(ledger: Ledger, options: RunOptions) -> int:

@@ -6,9 +6,13 @@ from typing import Final, Self
 from filelock import FileLock, Timeout
 
 from orchestrator.errors import OrchestratorError
+from orchestrator.occupancy import SINGLETON
 
-SINGLETON: Final = ".orchestrator.lock"
-"""The file whose kernel lock makes an orchestrator the only one of its workspace. Its content means nothing."""
+__all__ = ["SINGLETON", "AlreadyRunning", "Singleton"]
+
+_TRIES: Final = 3
+_PAUSE_S: Final = 0.02
+"""A command that only asks whether the lock is held has it for microseconds."""
 
 
 class AlreadyRunning(OrchestratorError):  # noqa: N818 - the fact
@@ -23,14 +27,14 @@ class Singleton:
 
     @classmethod
     def acquire(cls, path: Path) -> Self:
-        """Take the lock on `path`, at once or not at all. The file is made if need be (mode 0600), and stays.
+        """Take the lock on `path`, almost at once or not at all. The file is made if need be (mode 0600), and stays.
 
         Raises AlreadyRunning, and then has changed no file: not even the lock file's mtime. Raises OrchestratorError
         when the file cannot be opened or its file system has no locks.
         """
         lock = FileLock(path, mode=0o600, thread_local=False, fallback_to_soft=False)
         try:
-            lock.acquire(timeout=0)
+            lock.acquire(timeout=_TRIES * _PAUSE_S, poll_interval=_PAUSE_S)
         except Timeout as error:
             message = f"locking {str(path)!r}: another orchestrator of this workspace holds it"
             hint = "it is shown by `comfygit-orchestrator status` and ended by `comfygit-orchestrator stop`"

@@ -1,0 +1,31 @@
+"""How a command becomes the guard of the orchestrator that it asks for. Imports little: it is in the way of every start."""
+
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+from orchestrator import guard
+from orchestrator.panel.place import SPAWN_MARKER
+
+
+def is_possible() -> bool:
+    """Whether this system has what a guard is made of."""
+    return hasattr(os, "fork") and hasattr(signal, "sigwait")
+
+
+def become_guard(*, again: bool = False) -> NoReturn:
+    """Go on as the guard of a new orchestrator with our own command line: same pid, same children, nothing else kept.
+
+    `again`: it takes our place. Signals that come meanwhile wait for the guard. Raises OSError, and then has changed
+    nothing but the signals that are blocked.
+    """
+    command = [sys.executable, *sys.orig_argv[1:]]
+    environ = {name: value for name, value in os.environ.items() if name != SPAWN_MARKER}
+    begun = [guard.AGAIN] if again else []
+    program = [sys.executable, "-I", "-S", str(Path(guard.__file__)), *begun, "--", *command]
+    sys.stdout.flush()
+    sys.stderr.flush()
+    signal.pthread_sigmask(signal.SIG_BLOCK, guard.AWAITED)
+    os.execve(program[0], program, environ)  # noqa: S606 - no shell is the point
