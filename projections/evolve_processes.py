@@ -160,6 +160,7 @@ def _exited(state: WorkspaceState, event: ProcessExited, recorded: Recorded) -> 
     if state.main != event.spawn:
         return _without(state, event.spawn)
     last_exit = LastExit(
+        seq=recorded.seq,
         spawn=event.spawn,
         environment=process.environment,
         cause=event.cause,
@@ -173,12 +174,12 @@ def _exited(state: WorkspaceState, event: ProcessExited, recorded: Recorded) -> 
     state = replaced(
         _without(state, event.spawn),
         last_exit=last_exit,
-        probation=state.probation if crashed else None,
+        probation=state.probation if crashed and event.code not in ENDED_WELL else None,
     )
     if not crashed or state.job is not None:
         return state
     content = content_of(process.fingerprint)
-    trouble = Trouble(describe_exit(event), process.environment, "crash", recorded.at, content)
+    trouble = Trouble(recorded.seq, describe_exit(event), process.environment, "crash", recorded.at, content)
     return replaced(state, crashes=state.crashes + 1, trouble=trouble)
 
 

@@ -173,7 +173,7 @@ def _start_failed(state: WorkspaceState, event: StartFailed, recorded: Recorded)
         stage = "no plain start open"
         raise IllegalEventError(stage, event.stored_name, recorded.seq)
     dirty = state.dirty | {event.environment} if event.reason == "sync" else state.dirty
-    trouble = Trouble(event.error, event.environment, event.reason, recorded.at, state.job.content)
+    trouble = Trouble(recorded.seq, event.error, event.environment, event.reason, recorded.at, state.job.content)
     return replaced(state, job=None, main=None, crashes=state.crashes + 1, dirty=dirty, trouble=trouble)
 
 

@@ -116,8 +116,9 @@ class Outcome:
 
 @attrs.frozen
 class LastExit:
-    """The newest exit of a main process; `confirmed`: when it had become healthy, None if it never had."""
+    """The newest exit of a main process, in event `seq`; `confirmed`: when it had become healthy, None if it never had."""
 
+    seq: int
     spawn: int
     environment: str
     cause: ExitCause
@@ -132,9 +133,10 @@ class LastExit:
 class Trouble:
     """The newest crash or failed start, until something is healthy or asked for. `reason`: "crash", or as in `start.failed`.
 
-    `content` is what it was started with, "" where it was not.
+    `content` is what it was started with, "" where it was not. `seq` is that of the event which told of it.
     """
 
+    seq: int
     why: str
     environment: str
     reason: str

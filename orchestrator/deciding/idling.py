@@ -26,7 +26,7 @@ from orchestrator.deciding.situation import Situation, soonest
 from orchestrator.deciding.stopping import cleared, stop, stop_all
 from projections.generations import Probation
 from projections.rollback import ways_back
-from projections.state import STARTS_KEPT, LastExit, Process, Trouble
+from projections.state import STARTS_KEPT, LastExit, Process, Trouble, WorkspaceState
 
 FIRST_RETRY_NS = 500 * MS
 """Wait before the first retry after a crash; doubled for each further one up to `crash_retry_delay_s`."""
@@ -219,13 +219,20 @@ def _recover(situation: Situation, *before: GenerationDisproved) -> Decision | N
         origin=Origin.SUPERVISOR,
         reason=_why(situation),
     )
+    cause = _cause(state)
     return Act(
         (
-            *(Draft(event) for event in before),
-            Draft(requested, switch=switch),
-            Draft(LockAcquired(holder=situation.world.me), switch=switch),
+            *(Draft(event, cause=cause) for event in before),
+            Draft(requested, switch=switch, cause=cause),
+            Draft(LockAcquired(holder=situation.world.me), switch=switch, cause=cause),
         )
     )
+
+
+def _cause(state: WorkspaceState) -> int | None:
+    """The event that it is recovered from: the crash or the failed start, or the exit that was one too many."""
+    told = state.trouble or state.last_exit
+    return None if told is None else told.seq
 
 
 def _give_up(situation: Situation, why: str) -> Decision:

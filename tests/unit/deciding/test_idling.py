@@ -292,6 +292,7 @@ def test_before_it_parks_it_goes_back_once():
     assert (requested.target, requested.source, requested.kind) == ("a", "a", SwitchKind.RECOVER)
     assert requested.origin is Origin.SUPERVISOR
     assert {draft.switch for draft in act.events} == {history.state.seq + 1}
+    assert {draft.cause for draft in act.events} == {history.state.seq}  # the start that failed last
     history.add(*events_of(act))
     assert history.stage is Stage.CHOOSING
 
@@ -326,9 +327,11 @@ def test_eight_starts_within_a_minute_are_the_most():
 def test_too_many_of_them_go_back_once_before_it_parks():
     history = with_another(restarts(ended(42, ExitCause.RESTART), STARTS_KEPT))
 
-    requested = only(acted(history), SwitchRequested)
+    act = acted(history)
 
+    requested = only(act, SwitchRequested)
     assert (requested.kind, requested.reason) == (SwitchKind.RECOVER, "it did not stay up")
+    assert {draft.cause for draft in act.events} == {history.state.seq}  # the exit that was one too many
 
 
 def test_a_minute_after_the_first_of_them_another_one_is_free():
@@ -357,14 +360,15 @@ def test_somebody_who_asks_makes_them_uncounted():
 # ------------------------------------------------------------- probation
 
 
-def switched_and_crashed(after_s: float) -> History:
+def switched_and_crashed(after_s: float, code: int = 7) -> History:
     history = History().serving("a").switching("b").completed()
     since = history.state.probation.since
     history.now_s = (since.monotonic_ns - 1000 * S) / S + after_s
     history.add(StatusCleared())
-    return ended(7, ExitCause.CRASH, history)
+    return ended(code, ExitCause.CRASH, history)
 
 
+@pytest.mark.scenario("B-08")
 @pytest.mark.parametrize("after_s", [0, 30, 59.999])
 def test_a_crash_in_the_probation_of_a_switch_goes_back_at_once(after_s):
     history = switched_and_crashed(after_s)
@@ -378,12 +382,22 @@ def test_a_crash_in_the_probation_of_a_switch_goes_back_at_once(after_s):
     )
     assert only(act, SwitchRequested).reason == "ComfyUI of b failed: exit code 7"
     assert [draft.switch for draft in act.events] == [None, history.state.seq + 2, history.state.seq + 2]
+    assert {draft.cause for draft in act.events} == {history.state.last_exit.seq} == {history.state.seq}
     history.add(*events_of(act))
     assert history.state.generations[-1].disproved
 
 
 def test_a_crash_after_it_is_retried():
     assert names_of(acted(switched_and_crashed(60))) == ["start.planned"]
+
+
+@pytest.mark.scenario("B-08", "B-31")
+def test_a_43_without_a_request_ends_the_probation_unproven_and_is_retried():
+    history = switched_and_crashed(5, code=43)
+
+    assert history.state.probation is None
+    assert [only(acted(history), StartPlanned).kind, history.state.crashes] == [StartKind.RETRY, 1]
+    assert not history.state.generations[-1].proven
 
 
 def test_a_crash_in_the_probation_of_a_plain_start_is_retried():
