@@ -39,6 +39,11 @@ def seconds(value_s: float) -> int:
     return round(value_s * S)
 
 
+def before(stamp: Stamp, duration_ns: int) -> Stamp:
+    """`duration_ns` earlier, on both clocks."""
+    return Stamp(stamp.wall_ns - duration_ns, stamp.monotonic_ns - duration_ns, stamp.boot_id)
+
+
 def elapsed_ns(since: Stamp, now: Stamp) -> int:
     """Nanoseconds from `since` to `now`, never negative; FOREVER_NS when the machine was booted in between."""
     if since.boot_id != now.boot_id:

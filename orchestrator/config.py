@@ -57,6 +57,7 @@ class Config:
     source_grace_s: float = 5.0
     source_linger_s: float = 30.0
     calm_after_s: float = 60.0
+    liveness_interval_s: float = 15.0
 
 
 @attrs.frozen
@@ -226,6 +227,7 @@ SETTINGS: Final = (
     Setting("orchestrator.source_grace_s", _duration_s(0, _HOUR_S), "from a request until a foreign source is stopped"),
     Setting("orchestrator.source_linger_s", _duration_s(0, _HOUR_S), "how long a foreign source is kept after that"),
     Setting("orchestrator.calm_after_s", _duration_s(0.1, _DAY_S), "healthy time after which crashes are forgotten"),
+    Setting("orchestrator.liveness_interval_s", _duration_s(0.01, _DAY_S), "from one look at what serves to the next"),
 )
 """Every key that is understood, with its check and what it is for."""
 

@@ -25,6 +25,7 @@ from orchestrator.world import (
     ChildFacts,
     EnvironmentFacts,
     InboxItem,
+    Looks,
     PortFacts,
     Presence,
     ProbeFacts,
@@ -42,11 +43,12 @@ SOURCE_LOOK_NS = 200 * MS
 
 @attrs.define
 class Holders:
-    """What actions leave for the next look: seen once, then gone. Nothing in here matters after a crash."""
+    """What actions leave for the next look: seen once, then gone, all but `looks`. Nothing in here matters after a crash."""
 
     signal: str = ""
     probe: ProbeFacts | None = None
     probing: bool = False
+    looks: Looks | None = None
     spawned: dict[int, Identity | str] = attrs.Factory(dict)
 
 
@@ -97,6 +99,7 @@ class Observer:
             work=None if state.worker is None else self._workers.facts(state.worker),
             probe=self.holders.probe,
             probing=self.holders.probing,
+            looks=self.holders.looks,
             port=_port(endpoint) if next_start or (free and is_clearing(state)) else None,
             inbox=inbox,
             source=self._source(state, inbox, endpoint, now),

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from journal import clock
 from journal.clock import S
 from journal.masking import mask
 from orchestrator.actions import (
@@ -32,7 +33,7 @@ from orchestrator.network.health import Prober
 from orchestrator.network.ports import owns_listener, port_holders
 from orchestrator.observing import Holders
 from orchestrator.processes.children import Children, tree
-from orchestrator.world import ProbeFacts
+from orchestrator.world import ProbeFacts, looks_after
 from projections.publisher import is_ours, read_bytes
 from projections.views import LOCK
 
@@ -116,7 +117,7 @@ class Performer:
         try:
             outcome = await self._prober.probe(effect.url, effect.timeout_ns / S)
             stranger = self._stranger(effect) if outcome.ok else ""
-            self._holders.probe = ProbeFacts(
+            facts = ProbeFacts(
                 spawn=effect.spawn,
                 ok=outcome.ok,
                 latency_ns=outcome.latency_ns,
@@ -124,6 +125,8 @@ class Performer:
                 error=mask(outcome.error),
                 stranger=stranger,
             )
+            self._holders.probe = facts
+            self._holders.looks = looks_after(self._holders.looks, facts, clock.read())
         finally:
             self._holders.probing = False
             self.wake()

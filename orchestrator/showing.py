@@ -42,9 +42,16 @@ def _process_facts(main: Process, now: Stamp) -> dict[str, Any]:
         "url": main.url,
         "healthy": main.confirmed is not None,
         "stopping": main.stopping is not None,
+        "unresponsive": unresponsive_facts(main),
         "uptime_s": round(age_ns(main.since, now) / S, 1),
         "start": main.spawn,
     }
+
+
+def unresponsive_facts(main: Process) -> dict[str, str] | None:
+    """Since when it does not answer, and how that shows; None while it does, as far as is known."""
+    hanging = main.unresponsive
+    return None if hanging is None else {"since": iso(hanging.since.wall_ns), "error": hanging.error}
 
 
 def _outcome_facts(outcome: Outcome) -> dict[str, Any]:
@@ -62,7 +69,11 @@ def _outcome_facts(outcome: Outcome) -> dict[str, Any]:
 
 def status_text(state: WorkspaceState, *, alive: bool, now: Stamp) -> str:
     """What `status` prints: who serves, what is being done, what went wrong last, what to do."""
-    lines = [_serving_line(state, alive=alive, now=now), _orchestrator_line(state, alive=alive)]
+    lines = [
+        _serving_line(state, alive=alive, now=now),
+        *_hanging_lines(state, now),
+        _orchestrator_line(state, alive=alive),
+    ]
     document = status_document(state)
     if document is not None:
         lines.append(f"switch        {document['state']} ({document['progress']} %): {plain(document['message'])}")
@@ -88,6 +99,17 @@ def _serving_line(state: WorkspaceState, *, alive: bool, now: Stamp) -> str:
     pid = "?" if main.identity is None else main.identity.pid
     sure = "" if alive else " (as last known: no orchestrator lives)"
     return f"{doing:<13} {main.environment} on {main.url}, pid {pid}, up {duration(age_ns(main.since, now))}{sure}"
+
+
+def _hanging_lines(state: WorkspaceState, now: Stamp) -> list[str]:
+    main = state.main_process
+    if main is None or main.unresponsive is None:
+        return []
+    since = main.unresponsive.since
+    return [
+        f"  hangs       no answer since {iso(since.wall_ns)}, {duration(age_ns(since, now))}: {plain(main.unresponsive.error)}",
+        "  to do       it is left alone, for it may be busy; to start it again: comfygit-orchestrator restart",
+    ]
 
 
 def _orchestrator_line(state: WorkspaceState, *, alive: bool) -> str:

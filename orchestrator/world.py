@@ -1,6 +1,6 @@
 """What `decide` is told about the world outside the journal: frozen facts, observed just before.
 
-Nothing in here is remembered. What matters after a crash is in the journal.
+Nothing in here but `Looks` is remembered. What matters after a crash is in the journal.
 """
 
 from collections.abc import Mapping
@@ -8,6 +8,7 @@ from enum import StrEnum
 
 import attrs
 
+from journal.clock import Stamp
 from journal.events import Origin, SavedFile
 from journal.identity import Identity
 from orchestrator.actions import Took
@@ -78,6 +79,28 @@ class ProbeFacts:
     status: int | None
     error: str
     stranger: str = ""
+
+
+@attrs.frozen
+class Looks:
+    """What probes of one process have shown so far: when the last one ended, how many in a row have failed, and since when.
+
+    Remembered by the shell, and not across its death: the next orchestrator looks again.
+    """
+
+    spawn: int
+    at: Stamp
+    failures: int = 0
+    failing_since: Stamp | None = None
+
+
+def looks_after(looks: Looks | None, probe: ProbeFacts, now: Stamp) -> Looks:
+    """With one more probe, which has just ended."""
+    if probe.ok and not probe.stranger:
+        return Looks(probe.spawn, now)
+    if looks is None or looks.spawn != probe.spawn:
+        return Looks(probe.spawn, now, 1, now)
+    return Looks(probe.spawn, now, looks.failures + 1, looks.failing_since or now)
 
 
 @attrs.frozen
@@ -186,6 +209,7 @@ class World:
     work: WorkFacts | None = None
     probe: ProbeFacts | None = None
     probing: bool = False
+    looks: Looks | None = None
     port: PortFacts | None = None
     inbox: tuple[InboxItem, ...] = ()
     source: Identity | None = None

@@ -2,11 +2,14 @@
 
 from typing import Any, Final
 
+from journal.clock import before
 from journal.codec import Recorded
 from journal.events import (
     ExitCause,
     HealthConfirmed,
     HealthProbed,
+    HealthResponsive,
+    HealthUnresponsive,
     ProcessAdopted,
     ProcessExited,
     ProcessIntended,
@@ -23,7 +26,16 @@ from projections.evolve_generations import seen_healthy
 from projections.generations import Probation, content_of
 from projections.jobs import Job
 from projections.replacing import replaced
-from projections.state import STARTS_KEPT, LastExit, OutcomeState, Process, Stopping, Trouble, WorkspaceState
+from projections.state import (
+    STARTS_KEPT,
+    LastExit,
+    OutcomeState,
+    Process,
+    Stopping,
+    Trouble,
+    Unresponsive,
+    WorkspaceState,
+)
 from projections.switching import IllegalEventError
 
 ENDED_WELL: Final = frozenset({0, 42, 43})
@@ -238,6 +250,15 @@ def _confirmed(state: WorkspaceState, event: HealthConfirmed, recorded: Recorded
     return replaced(state, probation=probation, parked=None, trouble=None)
 
 
+def _unresponsive(state: WorkspaceState, event: HealthUnresponsive, recorded: Recorded) -> WorkspaceState:
+    unresponsive = Unresponsive(before(recorded.at, event.silent_ns), event.error)
+    return _put(state, replaced(_known(state, event.spawn, recorded), unresponsive=unresponsive))
+
+
+def _responsive(state: WorkspaceState, event: HealthResponsive, recorded: Recorded) -> WorkspaceState:
+    return _put(state, replaced(_known(state, event.spawn, recorded), unresponsive=None))
+
+
 HANDLERS: Final[dict[Any, Any]] = {
     ProcessIntended: _intended,
     ProcessSpawned: _spawned,
@@ -250,4 +271,6 @@ HANDLERS: Final[dict[Any, Any]] = {
     SourceSeen: _source_seen,
     HealthProbed: _probed,
     HealthConfirmed: _confirmed,
+    HealthUnresponsive: _unresponsive,
+    HealthResponsive: _responsive,
 }

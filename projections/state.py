@@ -63,6 +63,14 @@ class Stopping:
     at: Stamp
 
 
+@attrs.frozen
+class Unresponsive:
+    """It serves and does not answer: since when, and what the newest probe found that an event tells of."""
+
+    since: Stamp
+    error: str
+
+
 @attrs.frozen(slots=False)
 class Process:
     """One ComfyUI. Without `identity` it is only intended. Its health deadline counts from `since` (spawned or adopted)."""
@@ -83,6 +91,7 @@ class Process:
     confirmed: Stamp | None = None
     stopping: Stopping | None = None
     swept: Stamp | None = None
+    unresponsive: Unresponsive | None = None
 
 
 @attrs.frozen(slots=False)

@@ -22,7 +22,13 @@ from journal.events.generations import (
     RestoreStarted,
     SavedFile,
 )
-from journal.events.health import HealthConfirmed, HealthFailed, HealthProbed
+from journal.events.health import (
+    HealthConfirmed,
+    HealthFailed,
+    HealthProbed,
+    HealthResponsive,
+    HealthUnresponsive,
+)
 from journal.events.processes import (
     ExitCause,
     Ladder,
@@ -112,6 +118,8 @@ __all__ = [
     "HealthConfirmed",
     "HealthFailed",
     "HealthProbed",
+    "HealthResponsive",
+    "HealthUnresponsive",
     "JournalCreated",
     "Ladder",
     "LockAcquired",

@@ -30,3 +30,24 @@ class HealthFailed(Event):
     spawn: int
     why: str
     detail: str
+
+
+@event("health.unresponsive")
+class HealthUnresponsive(Event):
+    """One that serves has stopped answering: so many liveness probes in a row have failed, the first `silent_ns` ago.
+
+    Nothing is done about it: it may be busy, and hold work. Probes that change nothing are no events.
+    """
+
+    spawn: int
+    error: str
+    failures: int
+    silent_ns: int
+
+
+@event("health.responsive")
+class HealthResponsive(Event):
+    """It answers again, `silent_ns` after the first probe that failed."""
+
+    spawn: int
+    silent_ns: int

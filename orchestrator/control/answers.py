@@ -4,6 +4,7 @@ import os
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from journal.clock import iso
 from orchestrator.control import refusing
 from orchestrator.logs.switch_log import LogEntry
 from projections.state import WorkspaceState
@@ -53,7 +54,7 @@ def answer(hooks: ControlHooks, path: str, port: int) -> dict[str, Any]:
 
 
 def health(state: WorkspaceState, uptime_s: float | None, port: int) -> dict[str, Any]:
-    """That we live, on which control port, and the main ComfyUI if there is one.
+    """That we live, on which control port, and the main ComfyUI if there is one; since when it hangs, if it does.
 
     In the middle of a switch `current_env` is the environment of the ComfyUI that is named, the old one's or the new one's.
     """
@@ -71,6 +72,8 @@ def health(state: WorkspaceState, uptime_s: float | None, port: int) -> dict[str
             "running": uptime_s is not None,
             "uptime_seconds": round(uptime_s or 0.0, 3),
         }
+        if main.unresponsive is not None:
+            document["comfyui"]["unresponsive_since"] = iso(main.unresponsive.since.wall_ns)
     return document
 
 
@@ -81,10 +84,18 @@ def logs(lines: Sequence[LogEntry | str]) -> dict[str, Any]:
 
 
 def status(state: WorkspaceState) -> dict[str, Any]:
-    """The bytes of `.switch_status.json` as a document; without that file, that we are idle, or parked and why."""
+    """The bytes of `.switch_status.json` as a document; without that file, that we are idle, parked, or hang, and why."""
     document = status_document(state)
     if document is not None:
         return document
-    parked = state.parked
-    message = "No switch in progress" if parked is None else f"Nothing is started: {parked.why}; {parked.advice}"
-    return {"state": "idle", "progress": 0, "current_env": state.environment or None, "message": message}
+    return {"state": "idle", "progress": 0, "current_env": state.environment or None, "message": _idle_message(state)}
+
+
+def _idle_message(state: WorkspaceState) -> str:
+    parked, main = state.parked, state.main_process
+    if parked is not None:
+        return f"Nothing is started: {parked.why}; {parked.advice}"
+    if main is not None and main.unresponsive is not None:
+        since, error = iso(main.unresponsive.since.wall_ns), main.unresponsive.error
+        return f"ComfyUI of environment {main.environment} has not answered since {since} ({error})"
+    return "No switch in progress"

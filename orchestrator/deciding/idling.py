@@ -22,6 +22,7 @@ from journal.events import (
 from orchestrator.actions import Act, Decision, End
 from orchestrator.deciding.advice import restart_advice
 from orchestrator.deciding.capturing import capture
+from orchestrator.deciding.liveness import look
 from orchestrator.deciding.situation import Situation, soonest
 from orchestrator.deciding.stopping import cleared, stop, stop_all
 from projections.generations import Probation
@@ -52,14 +53,14 @@ def _runs(situation: Situation, main: Process) -> Decision:
     keeping = capture(situation)
     if isinstance(keeping, Act):
         return keeping
-    return (
-        _probation(situation)
-        or _calm(situation, main)
-        or soonest(
-            keeping,
-            None if state.probation is None else situation.wait(state.probation.since, _probation_ns(situation)),
-            situation.wait(main.confirmed, _calm_ns(situation)) if state.crashes or state.starts else None,
-        )
+    decision = _probation(situation) or _calm(situation, main) or look(situation, main)
+    if isinstance(decision, Act):
+        return decision
+    return soonest(
+        keeping,
+        decision,
+        None if state.probation is None else situation.wait(state.probation.since, _probation_ns(situation)),
+        situation.wait(main.confirmed, _calm_ns(situation)) if state.crashes or state.starts else None,
     )
 
 

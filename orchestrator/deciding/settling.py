@@ -23,6 +23,7 @@ from journal.events import (
     SourceSeen,
 )
 from orchestrator.actions import Act, Decision, Sweep, TakeFile, Took
+from orchestrator.deciding import liveness
 from orchestrator.deciding.admission import admit
 from orchestrator.deciding.failing import exit_error, failure
 from orchestrator.deciding.situation import Situation
@@ -252,7 +253,7 @@ def source(situation: Situation) -> Decision | None:
 
 
 def probe(situation: Situation) -> Decision | None:
-    """A probe's result, while its process is still of interest."""
+    """A probe's result, while its process is still of interest. What serves already is not confirmed again."""
     result = situation.world.probe
     if result is None:
         return None
@@ -260,12 +261,15 @@ def probe(situation: Situation) -> Decision | None:
     if process is None or process.stopping is not None or process.identity is None:
         return Act(took=frozenset({Took.PROBE}))
     ok = result.ok and not result.stranger
+    error = f"answered by another process: {result.stranger}" if result.stranger else result.error
+    if process.confirmed is not None:
+        return liveness.learned(situation, process, error)
     probed = HealthProbed(
         spawn=result.spawn,
         ok=ok,
         latency_ns=result.latency_ns,
         status=result.status,
-        error=f"answered by another process: {result.stranger}" if result.stranger else result.error,
+        error=error,
         successes=process.successes + 1 if ok else 0,
     )
     return situation.act(probed, took=Took.PROBE)

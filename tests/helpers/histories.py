@@ -67,6 +67,8 @@ SUCCESSOR = Identity(200, 2, "boot-1")
 PERSON = Identity(300, 3, "boot-1")
 NOON_NS = 1_772_366_400 * S
 """2026-03-01T12:00:00Z, where the wall clock of a history stands at its beginning."""
+UNWATCHED = Config(liveness_interval_s=86_400)
+"""The settings of a decision unless a test says otherwise: nobody looks whether what serves still answers."""
 _E = TypeVar("_E", bound=Event)
 
 
@@ -414,7 +416,7 @@ def gone(history: History, spawn: int, code: int | None = None, signal: str = ""
 
 def decided(history: History, world: World | None = None, config: Config | None = None) -> Decision:
     """What `decide` wants next."""
-    return decide(history.state, world or seen(history), history.now, config or Config())
+    return decide(history.state, world or seen(history), history.now, config or UNWATCHED)
 
 
 def acted(history: History, world: World | None = None, config: Config | None = None) -> Act:
@@ -426,7 +428,7 @@ def acted(history: History, world: World | None = None, config: Config | None = 
 
 def planned_step(history: History, world: World | None = None, config: Config | None = None) -> Decision:
     """What one step of the loop would do."""
-    return plan(history.state, world or seen(history), history.now, config or Config(), history.actor)
+    return plan(history.state, world or seen(history), history.now, config or UNWATCHED, history.actor)
 
 
 def events_of(decision: Decision) -> tuple[Any, ...]:

@@ -28,11 +28,13 @@ from orchestrator.world import (
     ChildFacts,
     EnvironmentFacts,
     InboxItem,
+    Looks,
     PortFacts,
     Presence,
     ProbeFacts,
     WorkFacts,
     World,
+    looks_after,
 )
 from projections.locking import ForeignLock
 from projections.state import Process, WorkspaceState
@@ -55,6 +57,7 @@ class SimulatedOrchestrator:
     signal: str = ""
     probe: ProbeFacts | None = None
     probing: bool = False
+    looks: Looks | None = None
     failed_starts: dict[int, str] = attrs.Factory(dict)
     exit_status: int | None = None
 
@@ -74,6 +77,7 @@ class SimulatedOrchestrator:
             work=None if state.worker is None else self._work(state.worker.worker),
             probe=self.probe,
             probing=self.probing,
+            looks=self.looks,
             port=self._port() if next_start or (free and is_clearing(state)) else None,
             inbox=inbox,
             source=self._source(state, inbox),
@@ -252,6 +256,7 @@ class SimulatedOrchestrator:
 
     def _answered(self, facts: ProbeFacts) -> None:
         self.probe, self.probing = facts, False
+        self.looks = looks_after(self.looks, facts, self.machine.now())
 
     def _start_work(self, worker: int, work: Work, finish: Callable[[], None] = nothing) -> None:
         machine = self.machine

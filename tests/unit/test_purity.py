@@ -16,6 +16,7 @@ DATA_AND_ARITHMETIC = {
         "Stamp",
         "age_ns",
         "as_datetime",
+        "before",
         "elapsed_ns",
         "is_over",
         "iso",

@@ -7,7 +7,7 @@ from journal.clock import S, Stamp
 from journal.events import Role
 from journal.identity import Identity
 from orchestrator import showing
-from projections.state import Control, Outcome, OutcomeState, Parked, Process, WorkspaceState
+from projections.state import Control, Outcome, OutcomeState, Parked, Process, Unresponsive, WorkspaceState
 
 NOW = Stamp(1_000 * S, 1_000 * S, "boot")
 US = Identity(100, 1, "boot")
@@ -69,6 +69,19 @@ def test_a_process_is_shown_as_what_it_is_doing(changes, word):
     assert word in showing.status_text(state, alive=True, now=NOW)
 
 
+@pytest.mark.scenario("B-46")
+def test_one_that_hangs_is_said_to_with_since_when_and_what_to_do():
+    main = attrs.evolve(MAIN, unresponsive=Unresponsive(ago(45), "no answer within 2.0 s\x1b[31m"))
+    state = attrs.evolve(SERVING, processes={7: main})
+    lines = showing.status_text(state, alive=True, now=NOW).splitlines()
+    assert lines[0].startswith("serving       stable on")
+    assert lines[1] == "  hangs       no answer since 1970-01-01T00:15:55.000Z, 45.0 s: no answer within 2.0 s [31m"
+    assert "comfygit-orchestrator restart" in lines[2]
+    facts = showing.status_facts(state, alive=True, now=NOW)
+    assert facts["serving"] == "stable"
+    assert facts["comfyui"]["unresponsive"]["since"] == "1970-01-01T00:15:55.000Z"
+
+
 def test_a_critical_failure_shows_why_and_how_to_recover_without_what_a_terminal_would_act_on():
     state = WorkspaceState(outcome=FAILED, switches=(FAILED,), parked=Parked("gone", "run: x restart", NOW))
     text = showing.status_text(state, alive=True, now=NOW)
@@ -94,6 +107,7 @@ def test_the_json_form_has_the_same_facts():
         "url": "http://127.0.0.1:8188",
         "healthy": True,
         "stopping": False,
+        "unresponsive": None,
         "uptime_s": 90.0,
         "start": 7,
     }

@@ -2,6 +2,7 @@
 
 import math
 
+import attrs
 import pytest
 
 from journal.clock import S
@@ -12,6 +13,8 @@ from journal.events import (
     GenerationRecorded,
     HealthFailed,
     HealthProbed,
+    HealthResponsive,
+    HealthUnresponsive,
     Origin,
     ProcessExited,
     ProcessIntended,
@@ -606,6 +609,7 @@ def test_it_answers_when_it_is_parked():
     assert (world.state.serving, world.state.parked) == ("a", None)
 
 
+@pytest.mark.scenario("B-23")
 def test_a_healthy_minute_forgets_the_crashes_before_it():
     world = SimulatedWorld(SimulatedEnvironment("a", [leaves_with(7, 10), leaves_with(7, 10), HEALTHY]))
     world.run_orchestrator("a")
@@ -615,6 +619,7 @@ def test_a_healthy_minute_forgets_the_crashes_before_it():
     assert world.state.crashes == 0
 
 
+@pytest.mark.scenario("B-31")
 @pytest.mark.parametrize("code", [42, 43])
 @pytest.mark.parametrize("after_s", [0.1, 4.0])
 def test_a_fast_loop_of_42_or_43_makes_no_more_than_eight_starts_in_its_first_minute(code, after_s):
@@ -627,6 +632,7 @@ def test_a_fast_loop_of_42_or_43_makes_no_more_than_eight_starts_in_its_first_mi
     assert world.orchestrator is not None
 
 
+@pytest.mark.scenario("B-08")
 def test_a_crash_in_probation_goes_back_by_itself():
     world = serving(SimulatedEnvironment("b", [leaves_with(7, 30)]))
     switched(world, "b")
@@ -773,3 +779,39 @@ def test_the_simulation_is_deterministic():
     switched(two, "b")
 
     assert one.journal == two.journal
+
+
+# ------------------------------------------------------------- liveness
+
+
+@pytest.mark.scenario("B-46")
+def test_one_that_hangs_after_complete_is_told_of_once_left_alone_and_forgiven_when_it_answers():
+    world = serving("b")
+    switched(world, "b")
+    process = world.machine.alive()[0]
+    process.script = attrs.evolve(HEALTHY, answer=Answer.MUTE)
+    began_s = world.machine.now_ns / S
+    world.run(300)
+
+    assert (len(world.events(HealthUnresponsive)), world.events(HealthResponsive)) == (1, [])
+    (told_s,) = world.times_s(HealthUnresponsive)
+    assert 30 <= told_s - began_s <= 51
+    assert world.state.serving == "b"
+    assert len(world.events(SwitchRequested)) == 1
+
+    process.script = HEALTHY
+    world.run(20)
+    assert len(world.events(HealthResponsive)) == 1
+
+
+@pytest.mark.scenario("B-46")
+def test_a_real_exit_after_that_is_handled_as_ever():
+    world = serving()
+    process = world.machine.alive()[0]
+    process.script = attrs.evolve(HEALTHY, answer=Answer.MUTE)
+    world.run(100)
+    assert world.state.main_process.unresponsive is not None
+    process.end(world.machine.now_ns, 42)
+    world.run_to_rest()
+
+    assert (world.state.serving, world.state.main_process.unresponsive) == ("a", None)

@@ -6,9 +6,12 @@ from typing import Final
 import attrs
 
 from comfygit_journal.reading import Reader
+from journal.clock import before, iso
 from journal.codec import Recorded
 from journal.events import (
     HealthConfirmed,
+    HealthResponsive,
+    HealthUnresponsive,
     OrchestratorLost,
     OrchestratorStarted,
     OrchestratorStopped,
@@ -24,6 +27,8 @@ _TYPES: Final = tuple(
     cls.stored_name
     for cls in (
         HealthConfirmed,
+        HealthResponsive,
+        HealthUnresponsive,
         OrchestratorLost,
         OrchestratorStarted,
         OrchestratorStopped,
@@ -40,12 +45,16 @@ _LOOK_BACK: Final = 200
 
 @attrs.frozen
 class Serving:
-    """What was last seen healthy and has not been stopped since. `alive`: whether just that process still runs here."""
+    """What was last seen healthy and has not been stopped since. `alive`: whether just that process still runs here.
+
+    `unresponsive_since`: ISO 8601; None while it answers.
+    """
 
     environment: str
     spawn: int
     pid: int | None
     alive: bool
+    unresponsive_since: str | None = None
 
 
 @attrs.frozen
@@ -89,7 +98,7 @@ def serving_of(tail: Sequence[Recorded]) -> Serving | None:
 
 
 def _serving(tail: Sequence[Recorded], spawn: int) -> Serving:
-    environment, identity = "?", None
+    environment, identity, unresponsive_since = "?", None, None
     for recorded in tail:
         event = recorded.event
         if recorded.seq == spawn and isinstance(event, ProcessIntended | SourceSeen):
@@ -97,9 +106,14 @@ def _serving(tail: Sequence[Recorded], spawn: int) -> Serving:
             identity = event.identity if isinstance(event, SourceSeen) else None
         elif isinstance(event, ProcessSpawned) and event.spawn == spawn:
             identity = event.identity
+        elif isinstance(event, HealthUnresponsive) and event.spawn == spawn:
+            unresponsive_since = iso(before(recorded.at, event.silent_ns).wall_ns)
+        elif isinstance(event, HealthResponsive) and event.spawn == spawn:
+            unresponsive_since = None
     return Serving(
         environment=environment,
         spawn=spawn,
         pid=None if identity is None else identity.pid,
         alive=identity is not None and is_alive(identity),
+        unresponsive_since=unresponsive_since,
     )

@@ -180,6 +180,8 @@ def _serves(present: Present, story: Story) -> str:
     if serving is None:
         return f"{'a ComfyUI started by hand' if story.manual else 'nothing'}{supervised}"
     who = f"{escaped(serving.environment)} (start {serving.spawn}, pid {serving.pid})"
+    if serving.unresponsive_since is not None:
+        who = f"{who}, which has not answered since {serving.unresponsive_since}"
     return f"{who}{supervised}" if serving.alive else f"nothing: {who} was the last, and no longer runs{supervised}"
 
 
