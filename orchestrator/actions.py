@@ -47,12 +47,13 @@ class Sweep:
 
 @attrs.frozen
 class Probe:
-    """Ask a ComfyUI whether it is ready; `timeout_ns` from now it has failed."""
+    """Ask a ComfyUI whether it is ready; `timeout_ns` from now it has failed. `whose`: look whose socket has answered."""
 
     spawn: int
     url: str
     port: int
     timeout_ns: int
+    whose: bool = True
 
 
 @attrs.frozen

@@ -116,7 +116,7 @@ class Performer:
     async def _ask_whether_ready(self, effect: Probe) -> None:
         try:
             outcome = await self._prober.probe(effect.url, effect.timeout_ns / S)
-            stranger = self._stranger(effect) if outcome.ok else ""
+            stranger = self._stranger(effect) if outcome.ok and effect.whose else ""
             facts = ProbeFacts(
                 spawn=effect.spawn,
                 ok=outcome.ok,

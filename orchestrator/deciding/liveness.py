@@ -24,7 +24,8 @@ def look(situation: Situation, main: Process) -> Decision | None:
     since, interval_ns = _last(situation, main), seconds(config.liveness_interval_s)
     if not situation.over(since, interval_ns):
         return situation.wait(since, interval_ns)
-    return Act((), Probe(main.spawn, main.url, main.port, seconds(config.probe_timeout_s)))
+    whose = _is_in_doubt(situation, main)
+    return Act((), Probe(main.spawn, main.url, main.port, seconds(config.probe_timeout_s), whose=whose))
 
 
 def learned(situation: Situation, process: Process, error: str) -> Act:
@@ -41,6 +42,12 @@ def _changes(situation: Situation, process: Process, error: str) -> tuple[Event,
         return ()
     silent_ns = elapsed_ns(looks.failing_since or looks.at, now)
     return (HealthUnresponsive(spawn=process.spawn, error=error, failures=looks.failures, silent_ns=silent_ns),)
+
+
+def _is_in_doubt(situation: Situation, main: Process) -> bool:
+    """Whether a good look would be news. Whose socket has answered costs 20 times the look itself, so it is asked only then."""
+    looks = _looks(situation, main)
+    return main.unresponsive is not None or looks is None or looks.failures > 0
 
 
 def _last(situation: Situation, main: Process) -> Stamp:

@@ -10,7 +10,7 @@ import pytest
 
 from journal.identity import identify
 from orchestrator.errors import OrchestratorError
-from orchestrator.singleton import AlreadyRunning, Singleton
+from orchestrator.singleton import AlreadyRunning, Singleton, holder_in_words
 from tests.helpers.child_scripts import LIVE_ON, PYTHON, end
 
 HOLD = """
@@ -98,3 +98,54 @@ def test_a_lock_that_cannot_be_opened_is_an_error_with_a_hint(tmp_path):
     with pytest.raises(OrchestratorError, match="locking") as caught:
         Singleton.acquire(tmp_path / "file" / ".orchestrator.lock")
     assert caught.value.hint
+
+
+UNKNOWN = "an orchestrator that has only just started, or is about to end"
+
+
+@pytest.mark.scenario("B-21")
+@pytest.mark.parametrize(
+    ("port", "where"),
+    [
+        ("5050", "http://127.0.0.1:5050"),
+        ("5050\n", "http://127.0.0.1:5050"),
+        (None, "no control server"),
+        ("0", "no control server"),
+        ("65536", "no control server"),
+        ("-1", "no control server"),
+        ("\x1b[31m5050", "no control server"),
+        ("50 50", "no control server"),
+        ("\N{SUPERSCRIPT TWO}", "no control server"),
+        ("9" * 10_000, "no control server"),
+    ],
+)
+def test_the_holder_is_named_by_its_pid_file_and_where_its_control_server_answers(tmp_path, port, where):
+    (tmp_path / ".orchestrator.pid").write_text(str(os.getpid()))
+    if port is not None:
+        (tmp_path / ".control_port").write_text(port)
+    assert holder_in_words(tmp_path) == f"orchestrator pid {os.getpid()}, {where}"
+
+
+@pytest.mark.scenario("B-21", "B-34")
+@pytest.mark.parametrize(
+    "pid", [None, "", "0", "-1", str(2**31), str(2**63), "text", "1 2", "9" * 10_000, str(2**31 - 1)]
+)
+def test_what_is_no_pid_of_anything_names_nobody(tmp_path, pid):
+    (tmp_path / ".control_port").write_text("5050")
+    if pid is not None:
+        (tmp_path / ".orchestrator.pid").write_text(pid)
+    assert holder_in_words(tmp_path) == UNKNOWN
+
+
+@pytest.mark.scenario("B-21")
+@pytest.mark.parametrize("what", ["a pipe without a writer", "a folder", "a link"])
+def test_whatever_else_lies_there_is_passed_over_and_not_waited_for(tmp_path, what):
+    path = tmp_path / ".orchestrator.pid"
+    if what == "a folder":
+        path.mkdir()
+    elif what == "a link":
+        (tmp_path / "elsewhere").write_text(str(os.getpid()))
+        path.symlink_to("elsewhere")
+    else:
+        os.mkfifo(path)
+    assert holder_in_words(tmp_path) == UNKNOWN

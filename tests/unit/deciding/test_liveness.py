@@ -49,7 +49,8 @@ class Watched:
         """The look that is due, and what came of it."""
         act = self.decided()
         process = self.history.state.main_process
-        assert act == Act((), Probe(self.spawn, process.url, process.port, 2 * S))
+        in_doubt = self.looks is None or self.looks.failures > 0 or process.unresponsive is not None
+        assert act == Act((), Probe(self.spawn, process.url, process.port, 2 * S, whose=in_doubt))
         facts = ProbeFacts(self.spawn, ok, 5 * MS, 200 if ok else None, "" if ok else MUTE, stranger)
         self.history.after(0.1)
         self.looks = looks_after(self.looks, facts, self.history.now)
