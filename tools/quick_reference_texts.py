@@ -44,7 +44,11 @@ FILES = {
 """Name: what kind of file it is, what it holds."""
 
 CONTROL_ROUTES = (
-    ("GET", refusing.HEALTH, "that it lives: `pid`, `current_env`, `port`, `comfyui`, and since when that does not answer"),
+    (
+        "GET",
+        refusing.HEALTH,
+        "that it lives: `pid`, `current_env`, `port`, `comfyui`, and since when that does not answer",
+    ),
     ("GET", refusing.STATUS, "the status document, or `idle`"),
     ("GET", refusing.LOGS, "the end of the switch log"),
     ("POST", frozenset({refusing.RESTART}), "start the same environment again"),

@@ -1,5 +1,6 @@
 """What every end-to-end test gets: a live workspace that agrees with its journal in the end and leaves nothing running."""
 
+import socket
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -50,3 +51,11 @@ def by_hand(workspace: Maker) -> Iterator[Callable[[LiveWorkspace, str], subproc
     for process in started:
         process.kill()
         process.wait()
+
+
+@pytest.fixture
+def mute_url(tmp_path, monkeypatch) -> Iterator[str]:
+    """Where a download begins and never goes on. A uv that is killed leaves a file in TMPDIR: that is the test's own."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield f"http://127.0.0.1:{server.getsockname()[1]}/demo-1.0-py3-none-any.whl"

@@ -1,8 +1,6 @@
 """Nothing in the loop waits: in every stage it says where it is, and an abort or a stop is acted on at once."""
 
 import json
-import socket
-from collections.abc import Iterator
 
 import pytest
 
@@ -15,72 +13,10 @@ from journal.events import (
     ShutdownRequested,
     WorkerCancelled,
 )
-from orchestrator.network.ports import is_port_open
-from projections.state import WorkKind
+from tests.helpers.held_stages import is_under_way, preparing, rolling_back, syncing, validating
 
 PROMPT_NS = 8 * S
 """A wide margin for what takes half a second; each stage is made to last 20 s at least."""
-
-PYPROJECT = """
-[project]
-name = "slow"
-version = "0"
-requires-python = ">=3.11"
-dependencies = ["demo @ {url}"]
-"""
-LOCK = """
-version = 1
-requires-python = ">=3.11"
-
-[[package]]
-name = "demo"
-version = "1.0"
-source = {{ url = "{url}" }}
-wheels = [{{ url = "{url}", hash = "sha256:{zeros}" }}]
-
-[[package]]
-name = "slow"
-version = "0"
-source = {{ virtual = "." }}
-dependencies = [{{ name = "demo" }}]
-
-[package.metadata]
-requires-dist = [{{ name = "demo", url = "{url}" }}]
-"""
-
-
-@pytest.fixture
-def mute_url(tmp_path, monkeypatch) -> Iterator[str]:
-    """Where a download begins and never goes on. A uv that is killed leaves a file in TMPDIR: that is the test's own."""
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        yield f"http://127.0.0.1:{server.getsockname()[1]}/demo-1.0-py3-none-any.whl"
-
-
-def preparing(live, name, _url):
-    """The target's Python never gets anywhere."""
-    python = live.root / "environments" / name / ".venv/bin/python"
-    python.unlink()
-    python.write_text("#!/bin/sh\nexec sleep 60\n")
-    python.chmod(0o755)
-
-
-def syncing(live, name, url):
-    """The target's packages come from a server that does not answer."""
-    folder = live.root / "environments" / name
-    (folder / "pyproject.toml").write_text(PYPROJECT.format(url=url))
-    (folder / "uv.lock").write_text(LOCK.format(url=url, zeros="0" * 64))
-
-
-def validating(live, name, _url):
-    """The target accepts the first probe and never answers it."""
-    live.order(name, {"mute": True})
-
-
-def rolling_back(live, name, _url):
-    """The target dies, and the old one does not come up again."""
-    live.order(name, {"die_at_start": 7})
-    live.order("good", {"starts": [{}, {"hang": True}]})
 
 
 def with_targets(workspace, url, *stages):
@@ -100,16 +36,6 @@ def switch_into(live, stage):
     live.until(lambda state: is_under_way(live, state, stage))
     assert live.ask("/status", port=live.control_port())["state"] == stage
     assert live.ask("/health", port=live.control_port())["status"] == "alive"
-
-
-def is_under_way(live, state, stage):
-    """Whether the switch is in that stage, with a worker at work, a probe waiting or one that has failed."""
-    job = state.job
-    if job is None or job.public_state != stage:
-        return False
-    if state.job_process is None:
-        return state.worker is not None and state.worker.kind in {WorkKind.PREFLIGHT, WorkKind.SYNC}
-    return state.job_process.last_probe is not None or is_port_open("127.0.0.1", live.port, 1.0)
 
 
 @pytest.mark.scenario("B-33")

@@ -476,7 +476,7 @@ def test_a_43_that_follows_a_refused_request_starts_the_same_again():
     assert world.state.crashes == 0
 
 
-@pytest.mark.scenario("B-33")
+@pytest.mark.scenario("B-33", "B-10")
 @pytest.mark.parametrize("stage", [Stage.PREPARING, Stage.SYNCING, Stage.CLEARING, Stage.STARTING, Stage.VALIDATING])
 def test_an_abort_in_any_stage_leaves_the_old_one_serving(stage):
     world = serving("b")
