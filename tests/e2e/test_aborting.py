@@ -1,15 +1,27 @@
 """A switch that is aborted: in whatever stage, in whatever way, the old environment serves, and nothing else runs."""
 
+import subprocess
+import sys
+
 import pytest
 
+from journal.clock import S, elapsed_ns
 from journal.codec import own_actor
-from journal.events import AbortRequested, LockReleased, SwitchRolledBack, WorkerCancelled
+from journal.events import (
+    AbortRequested,
+    LockReleased,
+    ProcessIntended,
+    SwitchAborted,
+    SwitchRolledBack,
+    WorkerCancelled,
+)
 from journal.identity import is_alive
 from orchestrator.asking import ask_abort
 from orchestrator.ledger import Ledger
 from orchestrator.workspace import open_workspace
 from projections.state import OutcomeState
 from projections.switching import Stage
+from tests.helpers.bystanders import StatusReader
 from tests.helpers.held_stages import is_under_way, preparing, syncing, validating
 from tests.helpers.waiting import until
 
@@ -101,3 +113,53 @@ def test_an_abort_in_any_stage_leaves_the_old_one_serving(workspace, mute_url, a
     until(lambda: len(live.of(AbortRequested)) == len(stages) * (2 if abort is twice else 1))
     assert len(live.of(WorkerCancelled)) == len(NOTHING_STOPPED & set(stages))
     assert len(live.of(SwitchRolledBack)) == len(stages)
+
+
+@pytest.fixture
+def bystander():
+    """The pid of a process that has nothing to do with us, as of a ComfyUI that was started by hand; it outlives the test."""
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)"]) as process:
+        yield process.pid
+        assert process.poll() is None
+        process.kill()
+
+
+@pytest.mark.scenario("B-11")
+@pytest.mark.parametrize("stage", ["preparing", "syncing", "clearing", "starting", "validating", "rolling_back"])
+def test_a_comfyui_started_by_hand_in_any_stage_gets_the_workspace_to_itself(workspace, mute_url, bystander, stage):
+    live = workspace(good={"ignore_sigint": True, "start_delay_s": 2}, **{stage: None})
+    live.configure(health_check_timeout_s=60, probe_timeout_s=60, source_grace_s=0, stop_timeout_s=2)
+    STAGES[stage](live, stage, mute_url)
+    process = live.serve("good")
+    with StatusReader(live) as reader:
+        live.request(stage, "good")
+        live.until(lambda state: is_in(live, state, stage))
+        live.command(command="abort_switch", pid=bystander, reason="manual_restart")
+        assert process.wait(30) == 0
+    asked, freed = live.recorded(AbortRequested)[0], live.recorded(LockReleased)[0]
+    assert asked.event.manual_pid == bystander
+    assert elapsed_ns(asked.at, freed.at) < 20 * S
+    assert [started for started in live.recorded(ProcessIntended) if started.seq > asked.seq] == []
+    assert live.of(SwitchAborted)[0].manual
+    assert reader.seen[-1]["state"] == "aborted"
+    assert live.state().processes == {}
+    for name in (".switch.lock", ".switch_request.json", ".orchestrator.pid"):
+        assert not (live.metadata / name).exists()
+
+
+@pytest.mark.scenario("B-11", "B-10")
+@pytest.mark.parametrize("whose", ["a dead one's", "of the ComfyUI that serves"])
+def test_an_abort_with_a_pid_that_is_no_comfyui_started_by_hand_is_only_an_abort(workspace, mute_url, whose):
+    live = workspace(good=None, preparing=None)
+    preparing(live, "preparing", mute_url)
+    process = live.serve("good")
+    pid = live.starts("good")[0]["pid"]
+    if whose == "a dead one's":
+        with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+            pid = ended.pid
+    live.request("preparing", "good")
+    live.until(lambda state: is_in(live, state, "preparing"))
+    live.command(command="abort_switch", pid=pid)
+    assert_good_serves_and_nothing_else_runs(live, 1)
+    assert live.of(AbortRequested)[0].manual_pid is None
+    assert process.poll() is None

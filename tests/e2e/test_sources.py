@@ -52,6 +52,22 @@ def test_a_source_that_stays_has_its_time_is_stopped_and_only_then_the_target_st
 
 
 @pytest.mark.scenario("B-12")
+def test_a_source_that_does_not_heed_signals_is_gone_too_before_the_target_starts(workspace, by_hand):
+    live = workspace(good={"ignore_sigint": True, "ignore_sigterm": True}, other=None)
+    live.configure(source_grace_s=0.5, stop_timeout_s=0.5)
+    source = by_hand(live, "good")
+    live.request("other", "good")
+    live.start("other")
+    assert live.until_over().serving == "other"
+    assert source.wait(5) == -9
+    sent = [event.signal for event in live.of(ProcessSignalled)]
+    assert sent == ["SIGINT", "SIGTERM", "SIGKILL"]
+    gone, started = live.recorded(ProcessExited)[0], live.recorded(ProcessIntended)[0]
+    assert (gone.event.spawn, started.event.environment) == (live.recorded(SourceSeen)[0].seq, "other")
+    assert gone.seq < started.seq
+
+
+@pytest.mark.scenario("B-12")
 def test_unless_told_otherwise_a_source_has_5_seconds():
     assert Config().source_grace_s == 5
 
