@@ -4,6 +4,7 @@ A wrong value costs nothing but itself: its default is used, and the problem say
 row in `SETTINGS`, of the same name.
 """
 
+import functools
 import json
 import reprlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -268,6 +269,7 @@ def _entries(document: Mapping[str, object], problems: list[str]) -> Iterator[tu
             yield from ((f"{section}.{name}", value) for name, value in content.items())
 
 
+@functools.lru_cache(maxsize=2)  # read before every step of the loop, and nearly always the same
 def parse_config(text: str) -> tuple[Config, tuple[str, ...]]:
     """The settings in `text`, a JSON document, and what is wrong with it, one line each.
 

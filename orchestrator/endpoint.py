@@ -63,6 +63,11 @@ def _parser() -> QuietParser:
 
 
 def _parse(arguments: Sequence[str]) -> _Parsed:
+    return _parsed(tuple(arguments))
+
+
+@functools.lru_cache(maxsize=8)  # asked with the same ones at every step of the loop, and argparse takes 0.1 ms
+def _parsed(arguments: tuple[str, ...]) -> _Parsed:
     try:
         known, _others = _parser().parse_known_args(list(arguments))
     except UnparsableError as exc:
