@@ -25,16 +25,9 @@ from projections.state import STARTS_KEPT, OutcomeState
 
 MOST_STARTS = 8
 TOO_MANY = "7 starts within a minute that nobody had asked for"
-UNASKED_43 = {"exit_after_s": 0.5, "exit_code": 43}
-RESTLESS = {
-    "crashes at its start": ({"die_at_start": 7}, "exit code 7"),
-    "crashes soon after it was healthy": ({"exit_after_s": 0.5, "exit_code": 7}, "exit code 7"),
-    "leaves with 42 at import": ({"die_at_start": 42}, "exit code 42"),
-    "leaves with 42 soon after it was healthy": ({"exit_after_s": 0.5, "exit_code": 42}, TOO_MANY),
-    "leaves with 43 at import, and nobody has asked": ({"die_at_start": 43}, "exit code 43"),
-    "leaves with 43 soon after it was healthy, and nobody has asked": (UNASKED_43, "exit code 43"),
-}
-"""What a ComfyUI does at each start, and what has to be said when it is left alone."""
+AT_IMPORT = {code: f"exit code {code}" for code in (7, 42, 43)}
+ONCE_HEALTHY = {7: "exit code 7", 42: TOO_MANY, 43: "exit code 43"}
+"""How a ComfyUI leaves, again and again, and what has to be said when it is left alone. 43: nobody has asked for anything."""
 
 
 def until_parked(live):
@@ -63,26 +56,48 @@ def test_what_is_counted_is_a_minute_and_eight_starts():
     assert Config().calm_after_s == 60
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(120)
-@pytest.mark.scenario("B-23", "B-31")
-@pytest.mark.parametrize("how", RESTLESS)
-def test_a_loop_makes_eight_starts_in_its_first_minute_then_it_parks_and_can_be_mended(workspace, how):
-    live = workspace(bad=RESTLESS[how][0])
-    live.configure(crash_retry_max=100, crash_retry_delay_s=0.05, probe_interval_s=0.02)
-    process = live.start("bad")
+def leaves_whenever_it_is_healthy(live, code, times, before=0):
+    """So many times in a row, of starts that become healthy after the first `before`."""
+    for number in range(before + 1, before + times + 1):
+        live.until(lambda state, number=number: bool(state.serving) and len(live.of(HealthConfirmed)) == number)
+        live.leave(code)
+
+
+def assert_it_was_left_alone_after_eight_starts(live, why):
+    """And that it can be mended, by pasting what it says."""
     until_parked(live)
     starts = live.recorded(ProcessIntended)
     assert elapsed_ns(starts[0].at, starts[-1].at) < 60 * S  # else this machine was too slow to tell anything
     assert len(starts) == len(live.starts("bad")) == MOST_STARTS
     assert len(live.of(SupervisionParked)) == 1
-    assert process.poll() is None
-    command = assert_it_answers_and_says_what_to_do(live, RESTLESS[how][1])
-
+    command = assert_it_answers_and_says_what_to_do(live, why)
     live.order("bad", None)
     pasted = subprocess.run(["/bin/sh", "-c", command], capture_output=True, text=True, timeout=60, check=False)
     assert pasted.returncode == 0, pasted.stderr
     live.until(lambda state: state.serving == "bad" and state.parked is None)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+@pytest.mark.scenario("B-23", "B-31")
+@pytest.mark.parametrize("code", AT_IMPORT)
+def test_one_that_leaves_at_import_makes_eight_starts_in_its_first_minute_then_it_is_left_alone(workspace, code):
+    live = workspace(bad={"die_at_start": code})
+    live.configure(crash_retry_max=100, crash_retry_delay_s=0.05)
+    live.start("bad")
+    assert_it_was_left_alone_after_eight_starts(live, AT_IMPORT[code])
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+@pytest.mark.scenario("B-23", "B-31")
+@pytest.mark.parametrize("code", ONCE_HEALTHY)
+def test_one_that_leaves_as_soon_as_it_is_healthy_does_not_go_on_for_ever_either(workspace, code):
+    live = workspace(bad=None)
+    live.configure(crash_retry_max=100, crash_retry_delay_s=0.05, probe_interval_s=0.02)
+    live.start("bad")
+    leaves_whenever_it_is_healthy(live, code, MOST_STARTS)
+    assert_it_was_left_alone_after_eight_starts(live, ONCE_HEALTHY[code])
 
 
 @pytest.mark.scenario("B-23")
@@ -106,9 +121,10 @@ def test_a_healthy_minute_forgets_the_crashes_and_the_starts_before_it(workspace
 
 @pytest.mark.scenario("B-23")
 def test_without_that_minute_they_add_up_although_it_is_healthy_in_between(workspace):
-    live = workspace(bad={"exit_after_s": 0.5, "exit_code": 7})
-    live.configure(crash_retry_max=2, probe_interval_s=0.02)
+    live = workspace(bad=None)
+    live.configure(crash_retry_max=2)
     live.start("bad")
+    leaves_whenever_it_is_healthy(live, 7, 3)
     until_parked(live)
     assert len(live.of(HealthConfirmed)) == len(live.starts("bad")) == 3
     assert_it_answers_and_says_what_to_do(live, "3 times in a row", "exit code 7")
@@ -142,10 +158,11 @@ def test_a_target_that_leaves_at_import_is_rolled_back(workspace, code, starts):
 @pytest.mark.timeout(120)
 @pytest.mark.scenario("B-31")
 def test_a_target_that_restarts_itself_again_and_again_after_complete_is_given_up_for_what_served_before(workspace):
-    live = workspace(good=None, bad={"exit_after_s": 0.6, "exit_code": 42})
+    live = workspace(good=None, bad=None)
     live.configure(probe_interval_s=0.02)
     live.serve("good")
     assert live.switch("bad").switches[-1].state is OutcomeState.COMPLETE
+    leaves_whenever_it_is_healthy(live, 42, MOST_STARTS, before=1)
     state = live.until_over(2)
     assert (state.serving, state.switches[-1].state) == ("good", OutcomeState.ROLLED_BACK)
     assert len(live.starts("bad")) == MOST_STARTS
