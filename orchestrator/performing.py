@@ -106,8 +106,9 @@ class Performer:
         _LOG.info("signalled", extra={"spawn": effect.spawn, "signal": effect.signal, "processes": count})
 
     def _sweep(self, effect: Sweep) -> None:
-        for identity in self._children.survivors(effect.spawn):
-            self._children.signal(identity, effect.spawn, "SIGKILL", whole_tree=False)
+        process = self._ledger.state.processes.get(effect.spawn)
+        if process is not None and process.identity is not None:
+            self._children.signal(process.identity, effect.spawn, "SIGKILL", whole_tree=True)
 
     def _probe(self, effect: Probe) -> None:
         self._holders.probing = True
