@@ -61,5 +61,5 @@ VARIABLES = {
     "COMFYGIT_CG_RUN_SUPERVISOR": "`1` where `cg run` supervises; taken out of ComfyUI's environment",
     "COMFYGIT_DEV_CORE_PATH": "a folder to install comfygit-core from, instead of PyPI",
     guard.ENVIRON: "how an orchestrator and its guard talk; nobody else gets it",
-    SPAWN_MARKER: "`<journal id>:<start>`; marks all that a ComfyUI of ours starts",
+    SPAWN_MARKER: "`<journal id>:<start>`; marks all that a ComfyUI of ours starts; `none` marks what outlives it",
 }

@@ -12,6 +12,8 @@ SUPERVISED = "COMFYGIT_SUPERVISED"
 CG_RUN = "COMFYGIT_CG_RUN_SUPERVISOR"
 SPAWN_MARKER = "COMFYGIT_JOURNAL_SPAWN"
 """What marks this ComfyUI and all that it starts: an orchestrator ends that with it."""
+NOBODYS = "none"
+"""What it holds for what outlives this ComfyUI. Not nothing: in its cgroup, what carries no mark counts as its own."""
 
 
 class Place:
@@ -53,7 +55,7 @@ def named(path: str) -> Place | None:
 
 def environ_of_its_own(*without: str) -> dict[str, str]:
     """This process's variables for a process that is no part of this ComfyUI and outlives it; not those named."""
-    return {name: value for name, value in os.environ.items() if name not in {SPAWN_MARKER, *without}}
+    return {name: value for name, value in os.environ.items() if name not in without} | {SPAWN_MARKER: NOBODYS}
 
 
 def is_supervised() -> bool:

@@ -18,12 +18,14 @@ import attrs
 from journal import clock
 from journal.clock import S, Stamp, is_over
 from journal.identity import Identity, boot_id, is_alive
+from orchestrator.processes.cgroups import leave
 from orchestrator.processes.errors import SpawnFailed
 from orchestrator.processes.inherited_signals import defaults_for_children, keep_exit_codes
 from orchestrator.processes.output_file import is_locked, open_locked
 from orchestrator.processes.signals import open_child_pidfd, open_pidfd, send
+from orchestrator.processes.spawn_groups import SpawnGroups
 from orchestrator.processes.table import SPAWN_MARKER, row
-from orchestrator.processes.tree import kin, members, topmost, tree
+from orchestrator.processes.tree import Ties, kin, members, topmost, tree
 
 __all__ = ["SPAWN_MARKER", "Children", "Exit", "SpawnFailed", "find_spawned", "tree"]
 
@@ -35,6 +37,8 @@ _SWEEPS: Final = 8
 
 class Reaper(Protocol):
     """Whoever inherits the processes of a dead orchestrator, and tells the next one how they ended."""
+
+    identity: Identity
 
     def may_know(self, identity: Identity) -> bool:
         """Whether `identity` is one of those that it inherited, or may have been one."""
@@ -69,13 +73,31 @@ class _Child:
 class Children:
     """The processes of one orchestrator, by key. No threads; the only reaper of what it started. Main thread only."""
 
-    def __init__(self, journal_id: str, guard: Reaper | None = None) -> None:
-        """`guard` is asked how those ended that are no children of ours."""
+    def __init__(self, journal_id: str, reaper: Reaper | None = None, *, cgroups: bool = True) -> None:
+        """`reaper` is our guard: it is asked how those ended that are no children of ours, and survivors are left to it.
+
+        With `cgroups`, each start gets a cgroup of its own where that is possible.
+        """
         keep_exit_codes()
         os.environ.pop(SPAWN_MARKER, None)  # an orchestrator started from inside a ComfyUI is no part of that ComfyUI
         self._journal_id = journal_id
-        self._guard = guard
+        self._reaper = reaper
+        self._groups = SpawnGroups(journal_id, wanted=cgroups)
+        self._guard: Identity | None = None
+        if reaper is not None:
+            self.guard = reaper.identity
         self._children: dict[int, _Child] = {}
+
+    @property
+    def guard(self) -> Identity | None:
+        """Our parent, where it is a subreaper: what we start leaves its orphans to it."""
+        return self._guard
+
+    @guard.setter
+    def guard(self, identity: Identity | None) -> None:
+        self._guard = identity
+        if identity is not None and is_alive(identity):
+            leave(identity.pid)  # as we have left ourselves
 
     def spawn(self, key: int, command: Sequence[str], *, cwd: Path, environ: Mapping[str, str], log: Path) -> Identity:
         """Start `command` in a session of its own, without input, its output appended to `log` (mode 0600).
@@ -97,6 +119,7 @@ class Children:
                 stderr=output,
                 start_new_session=True,
             )
+        self._groups.take_in(key, process.pid)
         found = row(process.pid)  # also a zombie has a start time, and nobody else can have reaped it
         identity = Identity(process.pid, 0, boot_id()) if found is None else found.identity
         self._children[key] = _Child(identity, open_child_pidfd(process.pid), process)
@@ -109,7 +132,7 @@ class Children:
     def adopt(self, key: int, identity: Identity) -> None:
         """Watch a process that somebody else started. It may be gone already: `poll` says so."""
         self.forget(key)
-        may_be_told = self._guard is not None and self._guard.may_know(identity)
+        may_be_told = self._reaper is not None and self._reaper.may_know(identity)
         self._children[key] = _Child(identity, open_pidfd(identity), None, may_be_told=may_be_told)
 
     def exit_fd(self, key: int) -> int | None:
@@ -142,7 +165,7 @@ class Children:
     def _peek_adopted(self, child: _Child) -> Exit | None:
         if is_alive(child.identity):
             return None
-        status = None if self._guard is None else self._guard.wait_status(child.identity)
+        status = None if self._reaper is None else self._reaper.wait_status(child.identity)
         if status is not None:
             return attrs.evolve(_exit(os.waitstatus_to_exitcode(status)), reaped=True)
         now = clock.read()
@@ -159,11 +182,13 @@ class Children:
         child = self._children.pop(key, None)
         if child is None:
             return
+        self._groups.settle(key)
         if child.started_here is not None:
             child.started_here.poll()
             child.started_here.returncode = child.started_here.returncode or 0  # else Popen warns that it still runs
         if child.pidfd is not None:
             os.close(child.pidfd)
+        self._groups.release(key)
 
     def close(self) -> None:
         """Forget all of them. What runs goes on."""
@@ -183,11 +208,13 @@ class Children:
         seen: set[Identity] = set()
         count = 0
         for _ in range(_SWEEPS):
-            fresh = [one for one in members(identity, _mark(self._journal_id, key)) if one not in seen]
+            fresh = [one for one in members(identity, self._ties(key)) if one not in seen]
             if not fresh:
                 break
             seen.update(fresh)
             count += sum(send(one, signal_name) for one in fresh)
+            if signal_name == "SIGKILL":
+                self._groups.kill(key, _mark(self._journal_id, key))
         return count
 
     def survivors(self, key: int) -> tuple[Identity, ...]:
@@ -195,8 +222,11 @@ class Children:
         child = self._children.get(key)
         if child is None:
             return ()
-        found = members(child.identity, _mark(self._journal_id, key))
+        found = members(child.identity, self._ties(key))
         return tuple(one for one in found if one != child.identity)
+
+    def _ties(self, key: int) -> Ties:
+        return Ties(_mark(self._journal_id, key), lambda: self._groups.pids(key), self._guard)
 
     def _may_signal(self, identity: Identity, key: int) -> bool:
         child = self._children.get(key)

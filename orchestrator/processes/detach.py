@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from orchestrator.processes.cgroups import leave
 from orchestrator.processes.errors import SpawnFailed
 from orchestrator.processes.output_file import open_appending
-from orchestrator.processes.table import SPAWN_MARKER
+from orchestrator.processes.table import NOBODYS, SPAWN_MARKER
 
 _TIMEOUT_S: Final = 30
 """For a Python to start and fork. 20 ms on an idle machine."""
@@ -18,21 +19,22 @@ _TIMEOUT_S: Final = 30
 def spawn_detached(command: Sequence[str], *, log: Path, environ: Mapping[str, str], cwd: Path) -> int:
     """Start `command` in a session of its own, without input, its output appended to `log` (mode 0600); its pid.
 
-    It has no signal ignored or blocked, no descriptor of ours, and `environ` without SPAWN_MARKER: it is no part of a
-    ComfyUI that it was started from. By a double fork, in a short-lived Python between us and it (`detached_start`), it
-    is init's to reap and leaves no zombie with us. Waits for that Python, some 20 ms. Raises SpawnFailed; when it does
-    not, the program has been executed.
+    It has no signal ignored or blocked, no descriptor of ours, and `environ` with the SPAWN_MARKER of nobody: it is no
+    part of a ComfyUI that it was started from, and not in its cgroup. By a double fork, in a short-lived Python between
+    us and it (`detached_start`), it is init's to reap and leaves no zombie with us. Waits for that Python, some 20 ms.
+    Raises SpawnFailed; when it does not, the program has been executed.
     """
-    cleaned = {name: value for name, value in environ.items() if name != SPAWN_MARKER}
     output = open_appending(log)
     try:
-        return _start(list(command), output, cleaned, cwd)
+        pid = _start(list(command), output, {**environ, SPAWN_MARKER: NOBODYS}, cwd)
     except (OSError, ValueError, subprocess.SubprocessError) as error:
         message = f"starting {' '.join(command[:1])!r} in {str(cwd)!r} in the background: {error}"
         hint = f"check that the program and the folder exist; more may be in {str(log)!r}"
         raise SpawnFailed(message, hint) from error
     finally:
         os.close(output)
+    leave(pid)
+    return pid
 
 
 def _start(command: list[str], output: int, environ: Mapping[str, str], cwd: Path) -> int:

@@ -4,8 +4,10 @@ On Linux one pass over /proc, which costs about 10 us a process; elsewhere psuti
 """
 
 import os
+import re
 import sys
 from collections.abc import Iterator
+from typing import Final
 
 import attrs
 
@@ -13,6 +15,10 @@ from journal.identity import Identity, boot_id, start_ticks
 
 SPAWN_MARKER = "COMFYGIT_JOURNAL_SPAWN"
 """Environment variable `<journal id>:<spawn seq>`: set for what we start, and inherited by what that one starts."""
+NOBODYS: Final = "none"
+"""What it holds for a process that outlives the ComfyUI that started it: like another's mark, none of that ComfyUI's."""
+GROUP_NAME: Final = re.compile(r"comfygit-[0-9a-f]+-[0-9]+")
+"""The name of the cgroup of a start."""
 
 _STATE, _PARENT, _SESSION, _START = 0, 1, 3, 19  # proc(5) counts them 3, 4, 6 and 22, with pid and name before them
 
@@ -48,6 +54,24 @@ def rows() -> Iterator[Row]:
 def marker(pid: int) -> str:
     """What SPAWN_MARKER holds in the environment `pid` was started with; "" when unset, gone or not ours to read."""
     return _procfs_marker(pid) if sys.platform == "linux" else _psutil_marker(pid)
+
+
+def cgroup(pid: int) -> str:
+    """The path of the cgroup v2 that `pid` is in, from the root group; "" where there is none."""
+    if sys.platform != "linux":
+        return ""
+    lines = _content(f"/proc/{pid}/cgroup").split(b"\n")
+    return next((os.fsdecode(line.removeprefix(b"0::")) for line in lines if line.startswith(b"0::")), "")
+
+
+def group_name(mark: str) -> str:
+    """What the cgroup of the start that SPAWN_MARKER holds as `mark` is called."""
+    return f"comfygit-{mark.replace(':', '-')}"
+
+
+def spawn_group(pid: int) -> str:
+    """The name of the start's cgroup that `pid` is in, of nested ones the innermost; "" for none."""
+    return next((part for part in reversed(cgroup(pid).split("/")) if GROUP_NAME.fullmatch(part)), "")
 
 
 def _pids() -> Iterator[int]:

@@ -1,12 +1,32 @@
 """What belongs to a process that was started, also what left its session or lost its parent, and what never does."""
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+
+import attrs
 
 from journal.identity import Identity, boot_id
-from orchestrator.processes.table import Row, marker, row, rows
+from orchestrator.processes.table import NOBODYS, Row, group_name, marker, row, rows, spawn_group
 
 _INIT_PID = 1
+
+
+def _nobody() -> frozenset[int]:
+    return frozenset()
+
+
+@attrs.frozen
+class Ties:
+    """What ties a process to its start, apart from descent and session.
+
+    `mark` is what it carries in its environment. One that carries none belongs to it all the same when it is in its
+    cgroup, or when it was left to `guard`, the subreaper above us, as an orphan. `grouped` gives the pids in the cgroup;
+    asked once the table was read, so that a pid can be nobody's but the one's in the table.
+    """
+
+    mark: str
+    grouped: Callable[[], frozenset[int]] = _nobody
+    guard: Identity | None = None
 
 
 def tree(identity: Identity) -> tuple[Identity, ...]:
@@ -17,15 +37,16 @@ def tree(identity: Identity) -> tuple[Identity, ...]:
     table = _table()
     root = table.get(identity.pid)
     leads = root is not None and _is(root, identity) and root.session == root.pid
-    return members(identity, marker(identity.pid) if leads else "", table)
+    mark = marker(identity.pid) if leads else ""
+    return members(identity, Ties("" if mark == NOBODYS else mark), table)
 
 
-def members(root: Identity, mark: str, table: Mapping[int, Row] | None = None) -> tuple[Identity, ...]:
+def members(root: Identity, ties: Ties, table: Mapping[int, Row] | None = None) -> tuple[Identity, ...]:
     """The live processes that came from `root`, dead or alive: `root` itself first, then by age.
 
-    These are its descendants, what is in its session if it led one, what carries `mark` in its environment, and what
-    descends from or shares a session with one of those. Never the calling process and its ancestors, though they may
-    descend from `root` (a ComfyUI's panel can start an orchestrator), unless `root` is one of them.
+    These are its descendants, what is in its session if it led one, what `ties` bind to it, and what descends from or
+    shares a session with one of those. Never the calling process and its ancestors, though they may descend from `root`
+    (a ComfyUI's panel can start an orchestrator), unless `root` is one of them. An empty mark in `ties` binds nobody.
     """
     if root.boot_id != boot_id():
         return ()
@@ -36,7 +57,8 @@ def members(root: Identity, mark: str, table: Mapping[int, Row] | None = None) -
         for one in table.values()
         if not one.zombie and one.start_ticks >= root.start_ticks and (one.pid not in spared or _is(one, root))
     ]
-    found = _closure(root, mark, candidates, _sessions_not_ours(root, spared, table))
+    bound = _bound(ties, candidates, table)
+    found = _closure(root, bound, candidates, _sessions_not_ours(root, spared, table))
     found.sort(key=lambda one: (one.pid != root.pid, one.start_ticks, one.pid))
     return tuple(one.identity for one in found)
 
@@ -73,13 +95,28 @@ def _sessions_not_ours(root: Identity, spared: Iterable[int], table: Mapping[int
     return frozenset(outer)
 
 
-def _closure(root: Identity, mark: str, candidates: Iterable[Row], outer: frozenset[int]) -> list[Row]:
+def _bound(ties: Ties, candidates: Iterable[Row], table: Mapping[int, Row]) -> frozenset[int]:
+    """The pids among `candidates` that `ties` bind to their start."""
+    if not ties.mark:
+        return frozenset()
+    grouped, guard = ties.grouped(), ties.guard
+    left_to = guard.pid if guard is not None and guard.pid in table and _is(table[guard.pid], guard) else None
+    own = {"", group_name(ties.mark)}
+    bound: set[int] = set()
+    for one in candidates:
+        carried = marker(one.pid)
+        is_lost = not carried and one.parent_pid == left_to and spawn_group(one.pid) in own
+        if carried == ties.mark or is_lost or (not carried and one.pid in grouped):
+            bound.add(one.pid)
+    return frozenset(bound)
+
+
+def _closure(root: Identity, bound: frozenset[int], candidates: Iterable[Row], outer: frozenset[int]) -> list[Row]:
     sessions = {root.pid} - outer
     found: dict[int, Row] = {}
     rest: list[Row] = []
     for one in candidates:
-        belongs = _is(one, root) or one.session in sessions or (mark != "" and marker(one.pid) == mark)
-        if belongs:
+        if _is(one, root) or one.session in sessions or one.pid in bound:
             found[one.pid] = one
         else:
             rest.append(one)

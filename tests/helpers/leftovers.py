@@ -41,11 +41,14 @@ class Leftovers:
         if worker_output is not None:
             worker_output["leftovers"] = end_all(descendants)
             return
-        self.found += end_all(lambda: {*descendants(), *marked_processes(self.session_id)})
+        self.found += end_all(self._processes)
         files = [path for path in sorted(self.folder.iterdir()) if not path.match(KEPT_BY_UV)]
         self.found += [f"temporary file {path}" for path in files]
         if self.found and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def _processes(self) -> set[psutil.Process]:
+        return descendants() | marked_processes(self.session_id) | grouped_processes(_group(self.session_id))
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
@@ -75,7 +78,45 @@ def pytest_configure(config: pytest.Config) -> None:
     patch.setenv("PYTEST_DEBUG_TEMPROOT", root)
     patch.setenv("TMPDIR", str(folder))
     patch.setattr(tempfile, "tempdir", None)
+    config.add_cleanup(_enter_a_cgroup(_group(session_id)))
     config.pluginmanager.register(Leftovers(session_id, folder), "leftovers")
+
+
+def _group(session_id: str) -> str:
+    return f"orchestrator-tests-{session_id}"
+
+
+def _enter_a_cgroup(name: str) -> Callable[[], None]:
+    """Move this process, and so all that the tests start, into a cgroup, where we may. What is to be called at the end.
+
+    Orchestrators that tests kill leave theirs in it, empty: all of them are removed with it.
+    """
+    from orchestrator.processes import cgroups  # pytest wants to import this module first
+
+    outside = cgroups.own_group()
+    if outside is None:
+        return lambda: None
+    with contextlib.suppress(OSError):
+        (outside / name).mkdir()
+        cgroups.write(outside / name / "cgroup.procs", os.getpid())
+
+    def leave() -> None:
+        cgroups.write(outside / "cgroup.procs", os.getpid())
+        cgroups.remove([outside / name])
+
+    return leave
+
+
+def grouped_processes(name: str) -> set[psutil.Process]:
+    """Every process but this one that is in the cgroup `name`: also one that has lost the session's mark."""
+    from orchestrator.processes import cgroups
+
+    own = cgroups.own_group()
+    found = set()
+    for pid in () if own is None or own.name != name else cgroups.pids(own):
+        with contextlib.suppress(psutil.Error):
+            found |= {psutil.Process(pid)} - {psutil.Process()}
+    return found
 
 
 def marked_processes(session_id: str) -> set[psutil.Process]:

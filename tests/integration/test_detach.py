@@ -11,7 +11,7 @@ import pytest
 from journal.identity import Identity, identify, is_alive
 from orchestrator.processes.detach import spawn_detached
 from orchestrator.processes.errors import SpawnFailed
-from orchestrator.processes.table import SPAWN_MARKER
+from orchestrator.processes.table import NOBODYS, SPAWN_MARKER
 from tests.helpers.child_scripts import LIVE_ON, PYTHON, end, wait_for_line
 from tests.helpers.waiting import until
 
@@ -71,7 +71,7 @@ def test_it_has_a_session_and_an_output_of_its_own_and_nothing_of_ours(tmp_path,
     python_ignores = 1 << signal.SIGPIPE - 1 | 1 << signal.SIGXFSZ - 1
     assert wait_for_line(log, "masks") == f"masks {0:016x} {python_ignores:016x}"
     assert wait_for_line(log, "fds") == "fds ['0', '1', '2']"
-    assert wait_for_line(log, "said") == f"said {[str(tmp_path), 'hello', None, '']}"
+    assert wait_for_line(log, "said") == f"said {[str(tmp_path), 'hello', NOBODYS, '']}"
     assert "error\n" in log.read_text()
     assert log.stat().st_mode & 0o777 == 0o600
 

@@ -5,6 +5,8 @@ import re
 import psutil
 import pytest
 
+from tests.helpers.hiding import may_make_groups
+
 pytestmark = pytest.mark.slow
 
 
@@ -36,6 +38,16 @@ def test_a_process_left_behind_fails_the_run_and_is_ended(pytester, command, wor
     result = run(pytester, start(command), "-n", workers)
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines(["process *marked-sleeper (started by *test_leaves_a_process*"])
+    pids = re.findall(r"process (\d+):", result.stdout.str())
+    assert [pid for pid in pids if psutil.pid_exists(int(pid))] == []
+
+
+@pytest.mark.skipif(not may_make_groups(), reason="no cgroup may be made here")
+def test_one_that_has_lost_its_environment_and_its_parent_is_found_in_the_cgroup_of_the_run(pytester):
+    lost = f"""[sys.executable, "-c", 'import subprocess, sys; subprocess.Popen({SLEEPER}, env={{}})']"""
+    result = run(pytester, start(lost))
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["process *marked-sleeper (started by no test)*"])
     pids = re.findall(r"process (\d+):", result.stdout.str())
     assert [pid for pid in pids if psutil.pid_exists(int(pid))] == []
 

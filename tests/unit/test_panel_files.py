@@ -114,10 +114,12 @@ def test_a_panel_without_its_release_says_how_to_put_it_there_again():
 
 
 def test_what_outlives_comfyui_does_not_carry_its_mark(monkeypatch):
-    assert place.SPAWN_MARKER == table.SPAWN_MARKER
+    assert (place.SPAWN_MARKER, place.NOBODYS) == (table.SPAWN_MARKER, table.NOBODYS)
     monkeypatch.setenv(place.SPAWN_MARKER, "x:1")
     monkeypatch.setenv("PYTHONPATH", "/astray")
-    assert not {place.SPAWN_MARKER, "PYTHONPATH"} & place.environ_of_its_own("PYTHONPATH").keys()
+    environ = place.environ_of_its_own("PYTHONPATH")
+    assert environ[place.SPAWN_MARKER] == place.NOBODYS
+    assert "PYTHONPATH" not in environ
 
 
 # ------------------------------------------------------------- giving way

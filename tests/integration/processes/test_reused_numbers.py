@@ -2,7 +2,7 @@ import attrs
 
 from journal.identity import own_identity
 from orchestrator.processes.table import Row
-from orchestrator.processes.tree import members
+from orchestrator.processes.tree import Ties, members
 
 
 def row(pid: int, parent: int, session: int, ticks: int = 100, *, zombie: bool = False) -> Row:
@@ -15,7 +15,7 @@ class TestReusedNumbers:
     root = attrs.evolve(own_identity(), pid=10_000_001, start_ticks=100)
 
     def of(self, *rows: Row) -> set[int]:
-        return {one.pid - 10_000_000 for one in members(self.root, "", {one.pid: one for one in rows})}
+        return {one.pid - 10_000_000 for one in members(self.root, Ties(""), {one.pid: one for one in rows})}
 
     def test_a_session_whose_leader_is_gone_is_the_roots(self):
         assert self.of(row(10_000_002, 1, 10_000_001)) == {2}

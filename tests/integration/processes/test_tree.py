@@ -9,7 +9,7 @@ import pytest
 
 from journal.identity import Identity, identify, is_alive
 from orchestrator.processes.children import Children, Exit
-from orchestrator.processes.tree import kin, members, tree
+from orchestrator.processes.tree import Ties, kin, members, tree
 from tests.helpers.child_scripts import DEAF, JOURNAL, KEY, LIVE_ON, PYTHON
 from tests.helpers.waiting import until
 
@@ -54,10 +54,10 @@ while True:
 LOOK_FROM_INSIDE = f"""
 import os, sys
 from orchestrator.processes.table import row
-from orchestrator.processes.tree import kin, members
+from orchestrator.processes.tree import Ties, kin, members
 root = row(int(sys.argv[1])).identity
-marked = members(root, '{JOURNAL}:{KEY}')
-print(marked == (root,), members(root, '')[0] == root, os.getppid() in kin(), flush=True)
+marked = members(root, Ties('{JOURNAL}:{KEY}'))
+print(marked == (root,), members(root, Ties(''))[0] == root, os.getppid() in kin(), flush=True)
 """
 """An orchestrator that looks at the tree it descends from: ComfyUI, guard, itself."""
 GUARD = f"""
@@ -87,7 +87,7 @@ class TestWholeTree:
         found = tree(root)
         assert found[0] == root
         assert len(found) == 1 + SHAPES[shape]
-        assert found == members(root, f"{JOURNAL}:{KEY}")
+        assert found == members(root, Ties(f"{JOURNAL}:{KEY}"))
 
     @pytest.mark.parametrize("shape", SHAPES)
     def test_what_outlives_its_root_is_found_and_ended(self, children, tmp_path, shape):
@@ -165,7 +165,7 @@ class TestWholeTree:
 
     def test_of_the_dead_another_boot_and_nobody_there_is_no_tree(self, children, tmp_path):
         root = plant(children, tmp_path / "log")
-        assert members(attrs.evolve(root, boot_id="another"), f"{JOURNAL}:{KEY}") == ()
+        assert members(attrs.evolve(root, boot_id="another"), Ties(f"{JOURNAL}:{KEY}")) == ()
         children.signal(root, KEY, "SIGKILL", whole_tree=False)
         until(lambda: children.poll(KEY))
         assert tree(root) == ()
