@@ -276,6 +276,14 @@ def test_it_can_flood_its_output(environment: StandInEnvironment) -> None:
         first.decode()
 
 
+def test_it_prints_what_it_is_told_to_while_it_serves(environment: StandInEnvironment) -> None:
+    environment.serve()
+    orders = {"flood": 100, "flood_line_bytes": 50, "non_utf8": True}
+    assert environment.ask("/stand_in/print", orders) == (200, {"printed": 100})
+    assert b"\xff\xfe\x80 \xc3\n" + (b"x" * 49 + b"\n") * 2 in environment.output.read_bytes()
+    assert environment.ask("/stand_in/print", {"floood": 1})[0] == 400
+
+
 @pytest.mark.parametrize("key", ["fork_session", "double_fork"])
 def test_it_can_leave_a_process_in_another_session(environment: StandInEnvironment, key: str) -> None:
     give_orders(environment.comfyui, {key: True, "die_at_start": 5})

@@ -35,6 +35,7 @@ class Control:
             web.get("/stand_in/environ", self._environ),
             web.post("/stand_in/environ", self._environ),
             web.post("/stand_in/misbehave", self._misbehave),
+            web.post("/stand_in/print", self._print),
         ]
 
     async def _exit(self, request: web.Request) -> web.Response:
@@ -66,3 +67,12 @@ class Control:
             return web.json_response({"error": str(error)}, status=400)
         self._server.misbehaviour = orders
         return web.json_response({"misbehaving": True})
+
+    async def _print(self, request: web.Request) -> web.Response:
+        """Print as the orders for a start do (`flood`, `flood_line_bytes`, `non_utf8`), now, and answer when it is out."""
+        try:
+            (orders,) = misbehaviour.parse(await request.json())
+        except ValueError as error:
+            return web.json_response({"error": str(error)}, status=400)
+        await self._server.loop.run_in_executor(None, start_up.print_as_ordered, orders)
+        return web.json_response({"printed": orders.flood})

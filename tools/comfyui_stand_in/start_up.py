@@ -38,10 +38,7 @@ def misbehave(orders: Misbehaviour, home: Path) -> None:
     if orders.fork_session or orders.double_fork:
         pid = _fork_session(double=orders.double_fork)
         (home / FORK_FILE).write_text(f"{pid}\n", encoding="ascii")
-    if orders.non_utf8:
-        _write_stdout(_NOT_UTF_8)
-    if orders.flood:
-        _flood(orders.flood, orders.flood_line_bytes)
+    print_as_ordered(orders)
     if orders.die_at_start is not None:
         time.sleep(orders.die_delay_s)
         sys.stderr.write(f"{orders.die_message}\n")
@@ -50,6 +47,14 @@ def misbehave(orders: Misbehaviour, home: Path) -> None:
     if orders.import_error is not None:
         msg = f"No module named {orders.import_error!r}"
         raise ModuleNotFoundError(msg, name=orders.import_error)
+
+
+def print_as_ordered(orders: Misbehaviour) -> None:
+    """Write what no log is made for."""
+    if orders.non_utf8:
+        _write_stdout(_NOT_UTF_8)
+    if orders.flood:
+        _flood(orders.flood, orders.flood_line_bytes)
 
 
 def _ignore_signals(orders: Misbehaviour) -> None:
