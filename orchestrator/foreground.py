@@ -9,6 +9,7 @@ import threading
 from pathlib import Path
 
 from orchestrator.ledger import Ledger
+from orchestrator.logs.holes import read_data
 
 POLL_S = 0.2
 """How often the output file is looked at: only in the foreground, where somebody is reading."""
@@ -60,9 +61,10 @@ class OutputFollower:
             return  # it is not there yet, or not any more
         with file:
             self._offset = min(self._offset, _size(self._path))
-            file.seek(self._offset)
-            while chunk := file.read(CHUNK_BYTES):
-                self._offset += len(chunk)
+            while True:
+                chunk, self._offset = read_data(file.fileno(), self._offset, CHUNK_BYTES)
+                if not chunk:
+                    return
                 while chunk:
                     chunk = chunk[os.write(self._descriptor, chunk) :]
 

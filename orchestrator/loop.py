@@ -9,22 +9,25 @@ import asyncio
 import logging
 import signal
 from collections.abc import Callable
+from pathlib import Path
 
 from journal import clock
 from journal.clock import S, Stamp, is_over
 from journal.errors import JournalBusy, JournalError, JournalWriteFailed
+from journal.events import Role
 from orchestrator.actions import Act, Took, Wait
 from orchestrator.config import Config
 from orchestrator.decide import plan
 from orchestrator.doorbell import Doorbell
 from orchestrator.environments.workers import Workers
 from orchestrator.ledger import Ledger
+from orchestrator.logs.capping import OutputCap
 from orchestrator.logs.rotation import rotate_when_large
 from orchestrator.observing import Observer
 from orchestrator.performing import Performer
 from orchestrator.processes.children import Children
 from orchestrator.workspace import read_config
-from projections.state import WorkspaceState
+from projections.state import WorkKind, WorkspaceState
 from projections.views import LOCK
 
 _LOG = logging.getLogger(__name__)
@@ -64,6 +67,7 @@ class Supervisor:
         self._timer: asyncio.TimerHandle | None = None
         self._ticking: asyncio.Task[None] | None = None
         self._woken = asyncio.Event()
+        self._cap = OutputCap()
         self._bell = Doorbell(ledger.workspace.metadata, self.wake)
 
     @property
@@ -98,6 +102,7 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             loop.add_signal_handler(number, self._on_signal, number)
         self._bell.start(loop)
+        self._cap.look(self._outputs())  # nobody did while there was no orchestrator
         if self._ticking is None:
             self._ticking = loop.create_task(self._tick())
 
@@ -108,6 +113,7 @@ class Supervisor:
             ticking.cancel()
         self._bell.stop()
         self._unwatch(set(self._watched))
+        self._cap.look(())
         await self._performer.close()
 
     def step(self) -> None:
@@ -140,6 +146,7 @@ class Supervisor:
         if act.events and not self.ledger.commit(act.events, now):
             return
         self._use_up(act.took)
+        self._cap.expect(self._outputs())
         if act.effect is not None:
             self._performer.perform(act.effect)
         self._forget_the_gone()
@@ -227,6 +234,7 @@ class Supervisor:
         while True:
             await asyncio.sleep(LOOK_S)
             self._touch_lock()
+            self._cap.look(self._outputs())
             rotate_when_large(self.ledger.workspace.metadata / LOG)
             try:
                 version = self.ledger.journal.data_version()
@@ -236,6 +244,16 @@ class Supervisor:
             if version != self._data_version or not self._bell.is_watching or self.ledger.view_problems:
                 self._data_version = version
                 self.wake()
+
+    def _outputs(self) -> list[Path]:
+        """The logs that others' programs write to now. What a capture or restore prints is ours: one answer, and bounded."""
+        state, workspace = self.ledger.state, self.ledger.workspace
+        ours = [process for process in state.processes.values() if process.role is not Role.SOURCE]
+        logs = [workspace.log_path(process.environment, process.spawn) for process in ours]
+        worker = state.worker
+        if worker is not None and worker.kind in {WorkKind.PREFLIGHT, WorkKind.SYNC}:
+            logs.append(workspace.worker_log_path(worker.environment, worker.worker, worker.kind.value))
+        return logs
 
     def _touch_lock(self) -> None:
         if self.ledger.state.lock is None:

@@ -39,7 +39,7 @@ FILES = {
     "fingerprint-cache.json": ("cache", "hashes of files that have not changed since; may be deleted at any time"),
     "orchestrator.log": ("log", "the orchestrator's own output; rotated by copy and truncate"),
     "supervisor-switch.log": ("log", "one JSON object per line: what a switch does, and its target's output"),
-    "logs/<environment>/<start>.log": ("log", "what one start of ComfyUI printed"),
+    "logs/<environment>/<start>.log": ("log", "what one start of ComfyUI printed; above 64 MiB its middle is removed"),
 }
 """Name: what kind of file it is, what it holds."""
 

@@ -14,6 +14,8 @@ from typing import IO, Final, TypedDict
 
 from journal.clock import S, Stamp, is_over, iso
 from journal.masking import mask
+from orchestrator.logs.capping import was_cut
+from orchestrator.logs.holes import read_data
 from orchestrator.logs.rotation import private, rotate, rotated_path
 from orchestrator.logs.tail import MAX_LINE_CHARS, shown
 
@@ -117,7 +119,7 @@ class OutputMirror:
         A file that is not there yet, or cannot be read, has nothing new. One that shrank is read from its start.
         """
         self._at = now
-        chunk = self._read()
+        chunk, is_more = self._read()
         begin = 0
         while (end := chunk.find(b"\n", begin)) >= 0:
             if not self._is_allowed(now):
@@ -128,7 +130,7 @@ class OutputMirror:
             self._mirror(chunk[begin:end], now)
             begin = end + 1
         self._pending = _bounded(self._pending + chunk[begin:])
-        return len(chunk) == STEP_BYTES
+        return is_more
 
     def finish(self, now: Stamp | None = None) -> None:
         """Mirror the rest, a last line without its end included, and say how many lines were left out, if any.
@@ -138,27 +140,30 @@ class OutputMirror:
         at = now or self._at
         if at is None:
             return
-        for _ in range(_LAST_STEPS):
-            if not self.step(at):
-                break
+        is_all = any(not self.step(at) for _ in range(_LAST_STEPS))
         self._flush()
         if self._left_out:
             lines = "1 line" if self._left_out == 1 else f"{self._left_out:,} lines"
-            self._switch_log.write("warning", f"{lines} of the output left out; all of it is in {self._log}", at)
+            more = "" if is_all else "more than "
+            rest = "its beginning and its newest part are" if was_cut(self._log) else "all of it is"
+            self._switch_log.write("warning", f"{more}{lines} of the output left out; {rest} in {self._log}", at)
             self._left_out = 0
 
-    def _read(self) -> bytes:
+    def _read(self) -> tuple[bytes, bool]:
         try:
             with self._log.open("rb", buffering=0) as file:
-                if file.seek(0, os.SEEK_END) < self._read_to:
+                size = file.seek(0, os.SEEK_END)
+                if size < self._read_to:
                     self._read_to = 0
                     self._pending = b""
-                file.seek(self._read_to)
-                chunk = file.read(STEP_BYTES)
+                chunk, end = read_data(file.fileno(), self._read_to, STEP_BYTES)
         except OSError:
-            return b""
-        self._read_to += len(chunk)
-        return chunk
+            return b"", False
+        if end - len(chunk) > self._read_to:  # what was there has been cut out
+            self._left_out += 1
+            self._pending = b""
+        self._read_to = end
+        return chunk, end < size
 
     def _flush(self) -> None:
         if self._pending and self._at is not None:

@@ -91,3 +91,17 @@ def test_a_reader_who_stops_reading_holds_up_nobody(ledger, pipe):
     log_of(ledger, 3).write_bytes(b"x" * (1 << 20))
     follower.stop()
     until(lambda: not read(pipe[0]))
+
+
+def test_what_was_cut_out_meanwhile_is_passed_over(ledger, pipe):
+    log = log_of(ledger, 3)
+    log.write_bytes(b"")
+    ledger.state = serving(3)
+    follower = OutputFollower(ledger, pipe[1])
+    with log.open("r+b") as file:
+        file.truncate(1 << 30)
+        file.seek(0, os.SEEK_END)
+        file.write(b"newest\n")
+    follower.start()
+    assert until(lambda: read(pipe[0])) == b"newest\n"
+    follower.stop()

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from journal.clock import MS, S
+from orchestrator.logs.capping import CAP_BYTES, NOTE, cut_when_large
 from orchestrator.logs.switch_log import (
     MIRRORED_BYTES,
     MIRRORED_LINES_PER_S,
@@ -194,3 +195,35 @@ def test_half_a_line_above_the_rate_counts_too(mirror: OutputMirror, output: Pat
     mirror.step(at())
     mirror.finish()
     assert messages(log)[-1].startswith("1 line ")
+
+
+def test_what_was_cut_out_before_it_was_read_is_passed_over_and_said(
+    mirror: OutputMirror, output: Path, log: SwitchLog
+) -> None:
+    put(output, b"first\n")
+    mirror.step(at())
+    put(output, b"y" * 2 * CAP_BYTES + b"\n")
+    assert cut_when_large(output)
+    put(output, b"newest\n")
+    for _ in range(40):
+        if not mirror.step(at()):
+            break
+    mirror.finish()
+    shown = messages(log)
+    assert shown[0] == "first"
+    assert shown[-2] == "newest"
+    assert shown[-1] == f"1 line of the output left out; its beginning and its newest part are in {output}"
+    assert any(NOTE.decode().strip() in line for line in shown)
+    assert "\0" not in "".join(shown)
+
+
+def test_more_than_can_be_read_at_the_end_is_said_to_be_more(
+    mirror: OutputMirror, output: Path, log: SwitchLog
+) -> None:
+    line = b"z" * 1_023 + b"\n"
+    put(output, line * (20 * STEP_BYTES // len(line)))
+    mirror.step(at())
+    mirror.finish()
+    (last,) = messages(log, 1)
+    assert last.startswith("more than ")
+    assert last.endswith(f" lines of the output left out; all of it is in {output}")
