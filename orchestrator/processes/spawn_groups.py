@@ -42,6 +42,7 @@ class SpawnGroups:
 
         The kernel takes some 10 ms to move a process, so it is asked from a thread; what is forked meanwhile follows.
         """
+        self._groups[key] = None
         name = self._name(key)
         if self._base is None or not GROUP_NAME.fullmatch(name):
             return

@@ -20,8 +20,9 @@ class Ties:
     """What ties a process to its start, apart from descent and session.
 
     `mark` is what it carries in its environment. One that carries none belongs to it all the same when it is in its
-    cgroup, or when it was left to `guard`, the subreaper above us, as an orphan. `grouped` gives the pids in the cgroup;
-    asked once the table was read, so that a pid can be nobody's but the one's in the table.
+    cgroup, or when it was left to `guard`, the subreaper above us, as an orphan; not to init, which gets everybody's.
+    `grouped` gives the pids in the cgroup; asked once the table was read, so that a pid can be nobody's but the one's in
+    the table.
     """
 
     mark: str
@@ -99,8 +100,7 @@ def _bound(ties: Ties, candidates: Iterable[Row], table: Mapping[int, Row]) -> f
     """The pids among `candidates` that `ties` bind to their start."""
     if not ties.mark:
         return frozenset()
-    grouped, guard = ties.grouped(), ties.guard
-    left_to = guard.pid if guard is not None and guard.pid in table and _is(table[guard.pid], guard) else None
+    grouped, left_to = ties.grouped(), _pid_of(ties.guard, table)
     own = {"", group_name(ties.mark)}
     bound: set[int] = set()
     for one in candidates:
@@ -109,6 +109,11 @@ def _bound(ties: Ties, candidates: Iterable[Row], table: Mapping[int, Row]) -> f
         if carried == ties.mark or is_lost or (not carried and one.pid in grouped):
             bound.add(one.pid)
     return frozenset(bound)
+
+
+def _pid_of(guard: Identity | None, table: Mapping[int, Row]) -> int | None:
+    found = None if guard is None or guard.pid == _INIT_PID else table.get(guard.pid)
+    return found.pid if found is not None and guard is not None and _is(found, guard) else None
 
 
 def _closure(root: Identity, bound: frozenset[int], candidates: Iterable[Row], outer: frozenset[int]) -> list[Row]:

@@ -46,3 +46,35 @@ class TestReusedNumbers:
 
     def test_no_session_is_no_bond(self):
         assert self.of(row(10_000_001, 1, 0), row(10_000_002, 1, 0)) == {1}
+
+
+class TestOrphans:
+    """Of a guard, in tables as above: nobody in them carries a mark or is in a cgroup."""
+
+    root = attrs.evolve(own_identity(), pid=10_000_001, start_ticks=100)
+    guard = attrs.evolve(own_identity(), pid=10_000_005, start_ticks=50)
+    table = (
+        row(10_000_001, 10_000_006, 10_000_001),
+        row(10_000_005, 1, 10_000_005, ticks=50),
+        row(10_000_007, 10_000_005, 10_000_007, ticks=120),
+        row(10_000_008, 1, 10_000_008, ticks=120),
+        row(10_000_009, 10_000_005, 10_000_009, ticks=99),
+    )
+
+    def of(self, mark, guard, *rows):
+        table = {one.pid: one for one in (*self.table, *rows)}
+        return {one.pid - 10_000_000 for one in members(self.root, Ties(mark, guard=guard), table)}
+
+    def test_the_guards_children_that_are_younger_than_the_root_are_its_orphans(self):
+        assert self.of("a:1", self.guard) == {1, 7}
+
+    def test_without_a_guard_or_a_mark_nobody_is(self):
+        assert self.of("a:1", None) == {1}
+        assert self.of("", self.guard) == {1}
+
+    def test_a_stranger_with_the_guards_pid_has_none(self):
+        assert self.of("a:1", attrs.evolve(self.guard, start_ticks=51)) == {1}
+        assert self.of("a:1", attrs.evolve(self.guard, pid=10_000_004)) == {1}
+
+    def test_what_was_left_to_init_may_be_anybodys(self):
+        assert self.of("a:1", attrs.evolve(self.guard, pid=1, start_ticks=0), row(1, 0, 1, ticks=0)) == {1}
