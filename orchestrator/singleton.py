@@ -1,8 +1,5 @@
 """At most one orchestrator per workspace: a kernel lock, which ends with its holder, however that ends."""
 
-import os
-import stat
-import sys
 from pathlib import Path
 from typing import Final, Self
 
@@ -16,12 +13,6 @@ __all__ = ["SINGLETON", "AlreadyRunning", "Singleton"]
 _TRIES: Final = 3
 _PAUSE_S: Final = 0.02
 """A command that only asks whether the lock is held has it for microseconds."""
-
-_PID_FILE: Final = ".orchestrator.pid"
-_PORT_FILE: Final = ".control_port"
-_LARGEST_PID: Final = 2**31 - 1
-_LARGEST_PORT: Final = 65_535
-_NUMBER_BYTES: Final = 16
 
 
 class AlreadyRunning(OrchestratorError):  # noqa: N818 - the fact
@@ -57,31 +48,3 @@ class Singleton:
     def release(self) -> None:
         """Give it up. Twice is harmless."""
         self._lock.release(force=True)
-
-
-def holder_in_words(metadata: Path) -> str:
-    """Who holds the workspace of that `.metadata`, and where its control server answers, by the files that say so.
-
-    For a message, in milliseconds and without the journal. Anybody can write those files: only numbers are believed, and
-    on Linux only the pid of something that runs. Changes nothing, waits for nothing, raises nothing.
-    """
-    pid, port = _number(metadata / _PID_FILE, _LARGEST_PID), _number(metadata / _PORT_FILE, _LARGEST_PORT)
-    if pid is None or (sys.platform == "linux" and not Path(f"/proc/{pid}").exists()):
-        return "an orchestrator that has only just started, or is about to end"
-    return f"orchestrator pid {pid}, " + ("no control server" if port is None else f"http://127.0.0.1:{port}")
-
-
-def _number(path: Path, largest: int) -> int | None:
-    """The decimal number from 1 to `largest` that is all there is in a regular file."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
-    except OSError:
-        return None
-    try:
-        text = os.read(descriptor, _NUMBER_BYTES) if stat.S_ISREG(os.fstat(descriptor).st_mode) else b""
-    except OSError:
-        return None
-    finally:
-        os.close(descriptor)
-    number = int(text) if text.strip().isdigit() else 0
-    return number if 0 < number <= largest else None

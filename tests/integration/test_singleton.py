@@ -10,7 +10,8 @@ import pytest
 
 from journal.identity import identify
 from orchestrator.errors import OrchestratorError
-from orchestrator.singleton import AlreadyRunning, Singleton, holder_in_words
+from orchestrator.occupancy import holder_in_words
+from orchestrator.singleton import AlreadyRunning, Singleton
 from tests.helpers.child_scripts import LIVE_ON, PYTHON, end
 
 HOLD = """
