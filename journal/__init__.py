@@ -11,6 +11,7 @@ from journal.errors import (
     JournalMissing,
     JournalOnNetwork,
     JournalReadOnly,
+    JournalStarved,
     JournalTooNew,
     JournalWriteFailed,
 )
@@ -31,6 +32,7 @@ __all__ = [
     "JournalMissing",
     "JournalOnNetwork",
     "JournalReadOnly",
+    "JournalStarved",
     "JournalTooNew",
     "JournalWriteFailed",
     "Recorded",

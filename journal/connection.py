@@ -14,6 +14,7 @@ from journal.errors import (
     JournalForbidden,
     JournalMissing,
     JournalReadOnly,
+    JournalStarved,
     JournalWriteFailed,
 )
 
@@ -72,6 +73,8 @@ def _of_system(path: Path, exc: OSError) -> JournalError:
         return JournalReadOnly(path, said)
     if exc.errno in {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG}:
         return JournalWriteFailed(path, said)
+    if exc.errno in {errno.EMFILE, errno.ENFILE, errno.ENOMEM}:
+        return JournalStarved(path, said)
     if exc.errno in {errno.ENOENT, errno.ENOTDIR}:
         return JournalMissing(path, said)
     return JournalError(f"use {path}: {said}")

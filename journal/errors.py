@@ -3,7 +3,7 @@
 `JournalError` is the base. By what the caller can do:
 
 - decide again: `JournalConflict`
-- try again later: `JournalBusy`, `JournalWriteFailed` (space, then again)
+- try again later: `JournalBusy`, `JournalWriteFailed` (space, then again), `JournalStarved`
 - put something right first: `JournalMissing`, `JournalForbidden`, `JournalReadOnly`, `JournalOnNetwork`,
   `JournalTooNew`
 - look for what is lost: `JournalDamaged`
@@ -76,9 +76,15 @@ class JournalOnNetwork(JournalError):
 class JournalBusy(JournalError):
     """Another program kept the journal for itself longer than we wait. `holder_pid` is None where it cannot be told."""
 
-    def __init__(self, path: Path, holder_pid: int | None, what: str) -> None:
-        holder = "another program" if holder_pid is None else f"process {holder_pid}"
-        super().__init__(f"write to {path}: {holder} {what}", f"look at {holder}: continue or end it, then try again")
+    def __init__(
+        self, path: Path, holder_pid: int | None, what: str, *, holder: str = "", is_stopped: bool = False
+    ) -> None:
+        """`holder` is that process in more words than its pid; `is_stopped`, that it waits for a SIGCONT."""
+        short = "another program" if holder_pid is None else f"process {holder_pid}"
+        hint = f"look at {short}: continue or end it, then try again"
+        if is_stopped:
+            hint = f"let process {holder_pid} go on (kill -CONT {holder_pid}), or end it; then try again"
+        super().__init__(f"write to {path}: {holder or short} {what}", hint)
         self.path = path
         self.holder_pid = holder_pid
 
@@ -112,4 +118,15 @@ class JournalWriteFailed(JournalError):
 
     def __init__(self, path: Path, what: str) -> None:
         super().__init__(f"write to {path}: {what}", "free some disk space, or look at the disk, then try again")
+        self.path = path
+
+
+class JournalStarved(JournalError):
+    """This process may open no more files, or the machine has none left. Nothing of this append is in the journal."""
+
+    def __init__(self, path: Path, what: str) -> None:
+        super().__init__(
+            f"use {path}: {what}",
+            "raise the limit of open files (ulimit -n), or end what has them open, then try again",
+        )
         self.path = path

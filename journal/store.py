@@ -18,7 +18,7 @@ from journal.clock import Stamp
 from journal.codec import Actor, Draft, Recorded, encode, own_actor
 from journal.connection import BUSY_WAIT_S, connect, prepare_for_writing, translating
 from journal.doorbell import Doorbell
-from journal.errors import JournalBusy, JournalConflict, JournalMissing, JournalReadOnly
+from journal.errors import JournalConflict, JournalError, JournalMissing, JournalReadOnly
 from journal.events import JournalCreated
 from journal.folder import copy_aside, create_empty, is_writable, refuse_network, wal_path
 from journal.head import Anchor, Head, head_path
@@ -108,9 +108,12 @@ class Journal:
             undo.pop_all()
         return journal
 
-    def writing(self) -> AbstractContextManager[None]:
-        """Hold the write lock of all processes in this block; reentrant. Raises JournalBusy, JournalReadOnly."""
-        return self._as_writer()[1].held()
+    def writing(self, wait_s: float | None = None) -> AbstractContextManager[None]:
+        """Hold the write lock of all processes in this block; reentrant. Raises JournalBusy, JournalReadOnly.
+
+        `wait_s`: for it, where that is less than what the journal was opened with.
+        """
+        return self._as_writer()[1].held(wait_s)
 
     def append(
         self, drafts: Sequence[Draft], expected_seq: int | None = None, at: Stamp | None = None
@@ -199,7 +202,9 @@ class Journal:
         """Close it. Closing twice is harmless."""
         with contextlib.ExitStack() as stack:
             if self._writer is not None:  # the last one to close checkpoints
-                with contextlib.suppress(JournalBusy):  # its holder has the journal open, so ours is not the last
+                with contextlib.suppress(
+                    JournalError
+                ):  # a holder has it open, so ours is not the last; or no lock can be
                     stack.enter_context(self._writer[1].held(_CLOSE_WAIT_S))
             self._connection.close()
         if self._copy is not None:

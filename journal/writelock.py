@@ -4,12 +4,13 @@ import os
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Final
 
 from journal.connection import translating
 from journal.errors import JournalBusy
+from journal.holder import holder_of
 
 WAIT_S: Final = 10.0
 """How long a writer waits for the others. A write takes milliseconds: by then the holder is stopped or hangs."""
@@ -23,6 +24,7 @@ class WriteLock:
         self._path = path
         self._wait_s = wait_s
         self._depth = 0
+        self._kernel_lock = _KernelLock(path)
 
     @contextmanager
     def held(self, wait_s: float | None = None) -> Iterator[None]:
@@ -37,7 +39,7 @@ class WriteLock:
             finally:
                 self._depth -= 1
             return
-        with _kernel_lock(self._path, self._wait_s if wait_s is None else min(wait_s, self._wait_s)):
+        with self._kernel_lock.held(self._wait_s if wait_s is None else min(wait_s, self._wait_s)):
             self._depth = 1
             try:
                 yield
@@ -63,55 +65,85 @@ def polled_lock(path: Path, wait_s: float) -> Iterator[None]:
 
 
 if sys.platform == "win32":
-    _kernel_lock = polled_lock
+
+    class _KernelLock:
+        def __init__(self, path: Path) -> None:
+            self._path = path
+
+        def held(self, wait_s: float) -> AbstractContextManager[None]:
+            return polled_lock(self._path, wait_s)
 else:
     import fcntl
 
-    @contextmanager
-    def _kernel_lock(path: Path, wait_s: float) -> Iterator[None]:
-        with translating(path):
-            descriptor = _lock(path, wait_s)
-        try:
-            yield
-        finally:
-            os.close(descriptor)
+    class _KernelLock:
+        def __init__(self, path: Path) -> None:
+            self._path = path
+            self._waiter: _Waiter | None = None
 
-    def _lock(path: Path, wait_s: float) -> int:
-        while True:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        @contextmanager
+        def held(self, wait_s: float) -> Iterator[None]:
+            with translating(self._path):
+                descriptor = self._lock(wait_s)
+            try:
+                yield
+            finally:
+                os.close(descriptor)
+
+        def _lock(self, wait_s: float) -> int:
+            while True:
+                descriptor = self._resumed(wait_s)
+                if descriptor is None:
+                    descriptor = self._opened(wait_s)
+                if _is_still(descriptor, self._path):
+                    return descriptor
+                os.close(descriptor)  # somebody removed the file: others will lock its successor
+
+        def _opened(self, wait_s: float) -> int:
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                if not _Waiter(descriptor).wait(wait_s):
-                    raise _busy(path, wait_s) from None
+                self._waiter = _Waiter(descriptor)
+                self._wait(self._waiter, wait_s)
             except BaseException:
                 os.close(descriptor)
                 raise
-            if _is_still(descriptor, path):
-                return descriptor
-            os.close(descriptor)  # somebody removed the file: others will lock its successor
+            return descriptor
+
+        def _resumed(self, wait_s: float) -> int | None:
+            """By the thread that an earlier try has left waiting: a holder that is stopped for hours costs one, not one a try."""
+            waiter = self._waiter
+            if waiter is None or not _is_still(waiter.descriptor, self._path) or not waiter.resume():
+                return None
+            self._wait(waiter, wait_s)
+            return waiter.descriptor
+
+        def _wait(self, waiter: "_Waiter", wait_s: float) -> None:
+            if not waiter.wait(wait_s):
+                raise _busy(self._path, wait_s)
+            self._waiter = None
 
     def _is_still(descriptor: int, path: Path) -> bool:
         try:
             return os.path.samestat(os.fstat(descriptor), path.stat())
-        except FileNotFoundError:
+        except OSError:
             return False
 
     class _Waiter:
         """Waits in `flock` on a thread of its own: polling is slow (worst 656 ms), an alarm is the main thread's."""
 
         def __init__(self, descriptor: int) -> None:
-            self._descriptor = descriptor
+            self.descriptor = descriptor
             self._mutex = threading.Lock()
             self._locked = threading.Event()
             self._abandoned = False
             threading.Thread(target=self._run, name="journal write lock", daemon=True).start()
 
         def _run(self) -> None:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+            fcntl.flock(self.descriptor, fcntl.LOCK_EX)
             with self._mutex:
                 if self._abandoned:
-                    os.close(self._descriptor)
+                    os.close(self.descriptor)
                 self._locked.set()
 
         def wait(self, wait_s: float) -> bool:
@@ -120,9 +152,15 @@ else:
                 self._locked.wait(wait_s)
             except BaseException:
                 if self._is_ours():
-                    os.close(self._descriptor)
+                    os.close(self.descriptor)
                 raise
             return self._is_ours()
+
+        def resume(self) -> bool:
+            """Take the descriptor back, if the thread still waits."""
+            with self._mutex:
+                self._abandoned = self._locked.is_set()
+                return not self._abandoned
 
         def _is_ours(self) -> bool:
             with self._mutex:
@@ -131,19 +169,8 @@ else:
 
 
 def _busy(path: Path, wait_s: float) -> JournalBusy:
-    return JournalBusy(path, holder_pid(path), f"has held the write lock for more than {wait_s:g} s")
-
-
-def holder_pid(path: Path) -> int | None:
-    """The process that holds the kernel lock on this file; None where the system does not tell."""
-    try:
-        status = path.stat()
-        lines = Path("/proc/locks").read_text("ascii").splitlines()
-    except OSError:
-        return None
-    file = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
-    for line in lines:
-        _, kind, _, _, pid, locked, *_ = line.split()
-        if kind == "FLOCK" and locked == file:  # one who waits has "->" in place of the kind
-            return int(pid) if int(pid) > 0 else None
-    return None
+    holder = holder_of(path)
+    what = f"has held the write lock for more than {wait_s:g} s"
+    if holder is None:
+        return JournalBusy(path, None, what)
+    return JournalBusy(path, holder.pid, what, holder=str(holder), is_stopped=holder.is_stopped)

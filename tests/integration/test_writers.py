@@ -8,11 +8,13 @@ import subprocess
 import sys
 import threading
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
 from journal import Journal, JournalBusy, verify
-from journal.writelock import WriteLock, holder_pid, polled_lock
+from journal.holder import holder_pid
+from journal.writelock import WriteLock, polled_lock
 from tests.helpers.journals import new_journal, numbers, probes, run_python
 from tests.helpers.waiting import until
 
@@ -157,7 +159,9 @@ def test_a_writer_that_is_stopped_for_ever_is_named_after_a_while(tmp_path):
             assert numbers(reader) == [0]
 
         assert caught.value.holder_pid == holder.pid
-        assert str(holder.pid) in caught.value.hint
+        assert f"kill -CONT {holder.pid}" in caught.value.hint
+        assert f"process {holder.pid} ({sys.executable} -c " in caught.value.message
+        assert "; it is stopped)" in caught.value.message
         holder.kill()
         holder.wait(timeout=20)
         journal.append(probes(1, first=2))
@@ -177,6 +181,60 @@ def test_who_gave_up_waiting_does_not_keep_the_lock_when_its_turn_comes(tmp_path
         assert holder_pid(path) == os.getpid()
 
 
+def test_who_tries_again_and_again_waits_on_one_thread_and_one_descriptor(tmp_path):
+    """A holder can be stopped for hours."""
+    path = tmp_path / "journal.lock"
+    first, second = WriteLock(path), WriteLock(path, wait_s=0.01)
+    with first.held():
+        open_before = open_files()
+        for _ in range(20):
+            with pytest.raises(JournalBusy), second.held():
+                pass
+        assert waiting_threads() == 1
+        assert open_files() == open_before + 1
+
+    until(lambda: not waiting_threads())
+    assert holder_pid(path) is None
+    with second.held():
+        assert holder_pid(path) == os.getpid()
+
+
+def test_a_lock_that_becomes_free_during_the_next_try_is_had(tmp_path):
+    path = tmp_path / "journal.lock"
+    tried = threading.Event()
+    got: list[int | None] = []
+
+    def try_twice() -> None:
+        lock = WriteLock(path)
+        with pytest.raises(JournalBusy), lock.held(0.01):
+            pass
+        tried.set()
+        with lock.held():
+            got.append(holder_pid(path))
+
+    trying = threading.Thread(target=try_twice)
+    with WriteLock(path).held():
+        trying.start()
+        assert tried.wait(10)
+        until(lambda: waiting_threads() == 1)
+    trying.join()
+
+    assert got == [os.getpid()]
+    assert holder_pid(path) is None
+
+
+def test_a_waiter_left_behind_on_a_lock_file_that_is_gone_holds_nobody_up(tmp_path):
+    path = tmp_path / "journal.lock"
+    lock = WriteLock(path)
+    with WriteLock(path).held():
+        with pytest.raises(JournalBusy), lock.held(0.01):
+            pass
+        path.unlink()
+        with lock.held(0.01):
+            assert holder_pid(path) == os.getpid()
+    until(lambda: not waiting_threads())
+
+
 def test_the_lock_is_taken_once_however_often_it_is_asked_for(tmp_path):
     with new_journal(tmp_path) as journal:
         lock = journal.path.with_suffix(".lock")
@@ -192,6 +250,11 @@ def test_the_lock_is_free_after_an_error(tmp_path):
         with pytest.raises(LookupError), journal.writing(), journal.writing():
             raise LookupError
         assert holder_pid(journal.path.with_suffix(".lock")) is None
+
+
+def open_files() -> int:
+    """How many descriptors this process has open."""
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
 
 
 def waiting_threads() -> int:

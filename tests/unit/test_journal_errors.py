@@ -16,6 +16,7 @@ from journal import (
     JournalMissing,
     JournalOnNetwork,
     JournalReadOnly,
+    JournalStarved,
     JournalTooNew,
     JournalWriteFailed,
 )
@@ -35,7 +36,8 @@ PATH = Path("/nowhere/.metadata/journal.db")
         (errno.EIO, JournalWriteFailed),
         (errno.ENOENT, JournalMissing),
         (errno.ENOTDIR, JournalMissing),
-        (errno.EMFILE, JournalError),
+        (errno.EMFILE, JournalStarved),
+        (errno.ENAMETOOLONG, JournalError),
     ],
 )
 def test_an_error_of_the_system_is_translated(code: int, error: type[JournalError]):
@@ -106,6 +108,7 @@ def test_a_bug_and_what_is_translated_already_pass(bug: Exception):
         JournalForbidden(PATH, "Permission denied"),
         JournalMissing(PATH),
         JournalWriteFailed(PATH, "No space left on device"),
+        JournalStarved(PATH, "Too many open files"),
     ],
     ids=lambda error: type(error).__name__,
 )
