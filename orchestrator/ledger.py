@@ -4,12 +4,13 @@ Who appends also publishes, under the same write lock and with the state at the 
 orchestrator, a command line without one, or both.
 """
 
+import contextlib
 from collections.abc import Callable, Iterable, Sequence
 from typing import Self
 
 from journal.clock import Stamp
 from journal.codec import Actor, Draft, Recorded
-from journal.errors import JournalConflict
+from journal.errors import JournalConflict, JournalWriteFailed
 from journal.events import CaptureFinished, FileDrifted
 from journal.store import Journal
 from orchestrator.workspace import Workspace
@@ -23,6 +24,7 @@ class Ledger:
     """One writer's hold on a workspace.
 
     `state` is the state at the last event that it has read; `listener` is called with each one it reads from now on.
+    `wait_s`: for the write lock, where that is less than what the journal was opened with.
     """
 
     def __init__(self, workspace: Workspace, journal: Journal, actor: Actor) -> None:
@@ -32,7 +34,9 @@ class Ledger:
         self.actor = actor
         self.state = WorkspaceState()
         self.listener: Callable[[Recorded], None] = _nobody
+        self.wait_s: float | None = None
         self._publisher = Publisher(workspace.metadata)
+        self._drifted: list[Draft] = []
         self.refresh()
 
     @classmethod
@@ -48,7 +52,7 @@ class Ledger:
 
     def commit(self, drafts: Sequence[Draft], at: Stamp | None = None) -> bool:
         """Append what was decided on `state` and publish. False when somebody else was first: decide again."""
-        with self.journal.writing():
+        with self.journal.writing(self.wait_s):
             try:
                 recorded = self.journal.append(drafts, self.state.seq, at)
             except JournalConflict:
@@ -59,7 +63,7 @@ class Ledger:
 
     def ask(self, answer: Callable[[WorkspaceState], Sequence[Draft]]) -> tuple[Recorded, ...]:
         """Append what `answer` says to the state at the head; nobody else gets in between."""
-        with self.journal.writing():
+        with self.journal.writing(self.wait_s):
             self.refresh()
             recorded = self.journal.append(answer(self.state), self.state.seq)
             self._taken_in(recorded)
@@ -67,12 +71,9 @@ class Ledger:
 
     def publish(self) -> tuple[Drift, ...]:
         """Make the views agree with the journal's head; what others had changed in them is journaled."""
-        with self.journal.writing():
+        with self.journal.writing(self.wait_s):
             self.refresh()
-            drifted = self._publisher.publish(self.state)
-            if drifted:
-                self._journal_drift(drifted)
-        return drifted
+            return self._publish()
 
     def captured(self, generation: int) -> CaptureFinished | None:
         """The event that tells how a generation's content is kept; None when it is not. Raises JournalDamaged."""
@@ -106,13 +107,17 @@ class Ledger:
 
     def _taken_in(self, recorded: Sequence[Recorded]) -> None:
         self._fold(recorded)
-        drifted = self._publisher.publish(self.state)
-        if drifted:
-            self._journal_drift(drifted)
+        self._publish()
 
-    def _journal_drift(self, drifted: Sequence[Drift]) -> None:
-        drafts = [Draft(FileDrifted(name=drift.name, found=_described(drift.found))) for drift in drifted]
-        self._fold(self.journal.append(drafts, self.state.seq))
+    def _publish(self) -> tuple[Drift, ...]:
+        """What was appended before is done, whatever becomes of this: drift that cannot be journaled now is the next time."""
+        drifted = self._publisher.publish(self.state)
+        self._drifted += [Draft(FileDrifted(name=drift.name, found=_described(drift.found))) for drift in drifted]
+        if self._drifted:
+            with contextlib.suppress(JournalWriteFailed):
+                self._fold(self.journal.append(self._drifted, self.state.seq))
+                self._drifted.clear()
+        return drifted
 
     def _fold(self, events: Iterable[Recorded]) -> None:
         for recorded in events:

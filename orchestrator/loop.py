@@ -13,9 +13,17 @@ from pathlib import Path
 
 from journal import clock
 from journal.clock import S, Stamp, is_over
-from journal.errors import JournalBusy, JournalError, JournalWriteFailed
+from journal.codec import Draft
+from journal.errors import (
+    JournalBusy,
+    JournalError,
+    JournalForbidden,
+    JournalReadOnly,
+    JournalStarved,
+    JournalWriteFailed,
+)
 from journal.events import Role
-from orchestrator.actions import Act, Took, Wait
+from orchestrator.actions import Act, Spawn, Took, Wait
 from orchestrator.config import Config
 from orchestrator.decide import plan
 from orchestrator.doorbell import Doorbell
@@ -26,7 +34,8 @@ from orchestrator.logs.rotation import rotate_when_large
 from orchestrator.observing import Observer
 from orchestrator.performing import Performer
 from orchestrator.processes.children import Children
-from orchestrator.workspace import read_config
+from orchestrator.room import NoRoom, Standstill, need_descriptors, need_space
+from orchestrator.workspace import LOGS, read_config
 from projections.state import WorkKind, WorkspaceState
 from projections.views import LOCK
 
@@ -38,6 +47,12 @@ ACTS_MAX = 200
 """Actions in a row before the event loop gets its turn: a switch has some 15, so this is insurance."""
 RETRY_S = 1.0
 """How soon a journal that could not be written is tried again."""
+LOCK_WAIT_S = 1.0
+"""How long the loop waits for the write lock: in that time it hears nobody, and whoever holds it longer is stopped."""
+LEAVE_AFTER_NS = 2 * S
+"""How long a signal to end waits for a journal that cannot be written."""
+PASSES = (JournalBusy, JournalForbidden, JournalReadOnly, JournalStarved, JournalWriteFailed, NoRoom)
+"""What keeps everything from being done for a while: a full disk, a writer that is stopped, no descriptor left."""
 LOOK_S = 1.0
 """How often the loop looks without having been woken."""
 LOCK_TOUCH_NS = 60 * S
@@ -68,6 +83,8 @@ class Supervisor:
         self._ticking: asyncio.Task[None] | None = None
         self._woken = asyncio.Event()
         self._cap = OutputCap()
+        self._standstill = Standstill()
+        self._signalled: Stamp | None = None
         self._bell = Doorbell(ledger.workspace.metadata, self.wake)
 
     @property
@@ -102,9 +119,21 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             loop.add_signal_handler(number, self._on_signal, number)
         self._bell.start(loop)
+        self.ledger.wait_s = LOCK_WAIT_S
         self._cap.look(self._outputs())  # nobody did while there was no orchestrator
         if self._ticking is None:
             self._ticking = loop.create_task(self._tick())
+
+    async def tell(self, draft: Draft) -> None:
+        """Journal what happened beside the loop, as soon as that can be done."""
+        while True:
+            try:
+                self.ledger.ask(lambda _: (draft,))
+            except PASSES:
+                await asyncio.sleep(RETRY_S)
+            else:
+                self.wake()
+                return
 
     async def close(self) -> None:
         """Watch nothing any more. What runs goes on. Twice is harmless."""
@@ -117,18 +146,31 @@ class Supervisor:
         await self._performer.close()
 
     def step(self) -> None:
-        """One `_step`; while the journal cannot be written, nothing is done, and it is tried again."""
+        """One `_step`; while there is no room for it or the journal cannot be written, nothing is done, and it is tried again."""
         try:
             self._step()
-        except (JournalBusy, JournalWriteFailed) as error:
-            _LOG.warning("%s; %s; trying again", error, error.hint)
+        except PASSES as error:
+            self._standstill.note(error, clock.read())
+            self._leave_if_asked()
             self._wake_after(RETRY_S)
+        else:
+            self._standstill.end(clock.read())
+
+    def _leave_if_asked(self) -> None:
+        """A signal to end is heard all the same. What runs goes on, as if we had been killed: the next of us takes it up."""
+        if self._signalled is None or not is_over(self._signalled, LEAVE_AFTER_NS, clock.read()):
+            return
+        alive = [str(p.identity.pid) for p in self.ledger.state.processes.values() if p.identity is not None]
+        what_runs = f"; left running: pid {', '.join(alive)}" if alive else ""
+        _LOG.error("asked to end, which cannot be journaled: leaving as it is%s", what_runs)
+        self._performer.exit_status = 1
 
     def _step(self) -> None:
         """Decide and act until there is nothing to do before some later time; then set the timer to it."""
         for _ in range(ACTS_MAX):
             if self._performer.exit_status is not None:
                 return
+            need_descriptors()
             self._read_config()
             self._react_to_files()
             self.ledger.refresh()
@@ -143,6 +185,8 @@ class Supervisor:
         self.wake()  # others shall have their turn: signals, requests, probes
 
     def _carry_out(self, act: Act, now: Stamp) -> None:
+        if isinstance(act.effect, Spawn):
+            need_space(self.ledger.workspace.metadata / LOGS)
         if act.events and not self.ledger.commit(act.events, now):
             return
         self._use_up(act.took)
@@ -154,7 +198,7 @@ class Supervisor:
     def _use_up(self, took: frozenset[Took]) -> None:
         holders = self._observer.holders
         if Took.SIGNAL in took:
-            holders.signal = ""
+            holders.signal, self._signalled = "", None
         if Took.PROBE in took:
             holders.probe = None
 
@@ -197,7 +241,9 @@ class Supervisor:
 
     def signalled(self, name: str) -> None:
         """A signal came to us or to the guard ("": it said something else): look and decide again."""
-        self._observer.holders.signal = name or self._observer.holders.signal
+        if name:
+            self._observer.holders.signal = name
+            self._signalled = self._signalled or clock.read()
         self.wake()
 
     def _react_to_files(self) -> None:

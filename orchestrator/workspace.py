@@ -4,6 +4,7 @@ import sys
 import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 import attrs
 
@@ -11,6 +12,8 @@ from orchestrator.config import Config, ConfigUnreadable, parse_config
 from orchestrator.errors import OrchestratorError
 from orchestrator.panel.finding import find_workspace_root, is_folder
 
+LOGS: Final = "logs"
+"""The folder of `.metadata` that holds what ComfyUI and the workers print."""
 _LONGEST_NAME_BYTES = 255  # the limit of every common file system
 _SHOWN_CHARACTERS = 80
 # What comfygit-core refuses too.
@@ -154,7 +157,7 @@ class Workspace:
 
     def log_path(self, environment: str, spawn_seq: int) -> Path:
         """Where the output of one start of ComfyUI goes. Raises WorkspaceError as `environment` does."""
-        return self.metadata / "logs" / self.environment(environment).name / f"{spawn_seq}.log"
+        return self.metadata / LOGS / self.environment(environment).name / f"{spawn_seq}.log"
 
     def worker_log_path(self, environment: str, worker: int, kind: str) -> Path:
         """Where the output of a preflight or sync goes. Raises WorkspaceError as `environment` does."""

@@ -47,7 +47,7 @@ class LiveWorkspace:
     def __init__(self, root: Path, environments: Mapping[str, Mapping[str, object] | None]) -> None:
         self.root = root
         self.metadata = root / ".metadata"
-        self.metadata.mkdir(parents=True)
+        self.metadata.mkdir(parents=True, exist_ok=True)
         self.port = free_port()
         self.orchestrators: list[subprocess.Popen[bytes]] = []
         for name, orders in environments.items():
