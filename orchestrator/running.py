@@ -167,9 +167,9 @@ async def supervising(ledger: Ledger, options: RunOptions) -> AsyncIterator[Supe
 
 async def _open_control(control: ControlServer, supervisor: Supervisor) -> None:
     """Import aiohttp and bind, after the first look has adopted and started what it must."""
-    ledger, config = supervisor.ledger, supervisor.config
+    config = supervisor.config
     if not config.enable_control_server:
-        ledger.ask(lambda _: (Draft(ControlListening(host="", port=None, why="switched off in the settings")),))
+        await supervisor.tell(Draft(ControlListening(host="", port=None, why="switched off in the settings")))
         return
     try:
         await asyncio.to_thread(importlib.import_module, "aiohttp.web")
@@ -181,8 +181,7 @@ async def _open_control(control: ControlServer, supervisor: Supervisor) -> None:
     except (ImportError, OSError) as error:
         listening = ControlListening(host="", port=None, why=f"the control server could not be started: {error}")
         _LOG.warning("%s", listening.why)
-    ledger.ask(lambda _: (Draft(listening),))
-    supervisor.wake()
+    await supervisor.tell(Draft(listening))
 
 
 def _beside(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
