@@ -287,7 +287,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except click.Abort:
         return 130
     except (OrchestratorError, JournalError) as error:
-        click.echo(f"error: {error}", err=True)
+        click.echo(f"error: {error.message}", err=True)
         if error.hint:
             click.echo(f"hint: {error.hint}", err=True)
         return 1

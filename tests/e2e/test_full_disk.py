@@ -77,8 +77,10 @@ def assert_refused(live: LiveWorkspace, *command: str, saying: str) -> None:
     assert said.returncode == 1, said.stdout
     assert said.stderr.startswith("error: ")
     assert saying in said.stderr
-    assert "\nhint: " in said.stderr
-    assert "Traceback" not in said.stderr
+    error, hint, *more = said.stderr.splitlines()
+    assert hint.startswith("hint: ")
+    assert hint.removeprefix("hint: ") not in error
+    assert more == []
 
 
 def is_at(stage: Stage) -> Callable[[WorkspaceState], bool]:
