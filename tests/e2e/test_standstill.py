@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -117,6 +118,10 @@ def starved(process: Identity, left: int = 0) -> Iterator[None]:
             resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (soft, hard))
 
 
+def has_answered(caller: SteadyCaller, answers: int) -> bool:
+    return caller.answers > answers
+
+
 @pytest.mark.parametrize("left", [0, 3])
 def test_an_orchestrator_without_a_descriptor_left_does_nothing_says_so_and_goes_on_with_the_switch(workspace, left):
     """With a few left it could look and journal, and then not start what it has stopped something for."""
@@ -128,8 +133,7 @@ def test_an_orchestrator_without_a_descriptor_left_does_nothing_says_so_and_goes
         asked = len(live.events())
         until(lambda: "Too many open files; raise the limit of open files" in live.log())
         for _ in range(3):  # it has had time to do something wrong
-            answered = caller.answers
-            until(lambda answered=answered: caller.answers > answered + 50)
+            until(partial(has_answered, caller, caller.answers + 50))
         assert len(live.events()) == asked
         assert caller.failures == []
     live.until_over()
