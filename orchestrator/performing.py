@@ -29,7 +29,7 @@ from orchestrator.environments.workers import Workers
 from orchestrator.errors import OrchestratorError
 from orchestrator.inbox import Inbox
 from orchestrator.ledger import Ledger
-from orchestrator.network.health import Prober
+from orchestrator.network.health import REFUSED, Prober
 from orchestrator.network.ports import owns_listener, port_holders
 from orchestrator.observing import Holders
 from orchestrator.processes.children import Children, tree
@@ -117,7 +117,8 @@ class Performer:
     async def _ask_whether_ready(self, effect: Probe) -> None:
         try:
             outcome = await self._prober.probe(effect.url, effect.timeout_ns / S)
-            stranger = self._stranger(effect) if outcome.ok and effect.whose else ""
+            is_looked_for = effect.whose and outcome.error != REFUSED
+            stranger = self._stranger(effect, is_ok=outcome.ok) if is_looked_for else ""
             facts = ProbeFacts(
                 spawn=effect.spawn,
                 ok=outcome.ok,
@@ -132,8 +133,8 @@ class Performer:
             self._holders.probing = False
             self.wake()
 
-    def _stranger(self, effect: Probe) -> str:
-        """Who answered, if it was not the process that was asked for: a listener of its tree, or nobody's."""
+    def _stranger(self, effect: Probe, *, is_ok: bool) -> str:
+        """Who listens, if it is not the process that was asked for: a listener of its tree, or nobody's."""
         process = self._ledger.state.processes.get(effect.spawn)
         if process is None or process.identity is None:
             return ""
@@ -141,7 +142,8 @@ class Performer:
             return ""
         holders = port_holders(effect.port)
         named = [f"pid {h.identity.pid} ({h.command})" for h in holders if h.identity is not None]
-        return mask(", ".join(named)) or "a process that we may not look at"
+        unseen = "a process that we may not look at" if is_ok or holders else ""  # else it closed its socket meanwhile
+        return mask(", ".join(named)) or unseen
 
     def _start_restore(self, effect: StartRestore) -> None:
         wanted, saved = self._ledger.captured(effect.generation), self._ledger.captured(effect.saved)

@@ -41,6 +41,7 @@ def _process_facts(main: Process, now: Stamp) -> dict[str, Any]:
         "environment": main.environment,
         "url": main.url,
         "healthy": main.confirmed is not None,
+        "last_probe_error": main.last_probe_error or None,
         "stopping": main.stopping is not None,
         "unresponsive": unresponsive_facts(main),
         "uptime_s": round(age_ns(main.since, now) / S, 1),
@@ -74,6 +75,9 @@ def status_text(state: WorkspaceState, *, alive: bool, now: Stamp) -> str:
         *_hanging_lines(state, now),
         _orchestrator_line(state, alive=alive),
     ]
+    main = state.main_process
+    if main is not None and not state.serving and main.last_probe_error:
+        lines.append(f"last probe    {plain(main.last_probe_error)}")
     document = status_document(state)
     if document is not None:
         lines.append(f"switch        {document['state']} ({document['progress']} %): {plain(document['message'])}")

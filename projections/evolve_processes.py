@@ -122,6 +122,7 @@ def _adopted(state: WorkspaceState, event: ProcessAdopted, recorded: Recorded) -
             successes=0,
             last_probe=None,
             last_probe_ok=False,
+            last_probe_error="",
             stopping=None if process.stopping is None else _one_rung_down(process.stopping),
         ),
     )
@@ -226,7 +227,13 @@ def _probed(state: WorkspaceState, event: HealthProbed, recorded: Recorded) -> W
     process = _known(state, event.spawn, recorded)
     return _put(
         state,
-        replaced(process, successes=event.successes, last_probe=recorded.at, last_probe_ok=event.ok),
+        replaced(
+            process,
+            successes=event.successes,
+            last_probe=recorded.at,
+            last_probe_ok=event.ok,
+            last_probe_error=event.error,
+        ),
     )
 
 

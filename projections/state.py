@@ -88,6 +88,7 @@ class Process:
     successes: int = 0
     last_probe: Stamp | None = None
     last_probe_ok: bool = False
+    last_probe_error: str = ""
     confirmed: Stamp | None = None
     stopping: Stopping | None = None
     swept: Stamp | None = None

@@ -23,7 +23,7 @@ from journal.events import (
 from orchestrator.actions import Act, Decision, Probe, Spawn, StartPreflight, StartSync
 from orchestrator.backend_flag import with_backend_flag
 from orchestrator.deciding import working
-from orchestrator.deciding.failing import failure
+from orchestrator.deciding.failing import failure, failure_of, squatter
 from orchestrator.deciding.restoring import bring_back
 from orchestrator.deciding.rolling import choosing, giving_up, no_way_back
 from orchestrator.deciding.situation import Situation, soonest
@@ -247,8 +247,10 @@ def _validating(situation: Situation, job: Job) -> Decision:
 
 def _too_late(situation: Situation, job: Job, process: Process) -> Act:
     error = f"ComfyUI of {process.environment} was not ready after {situation.config.health_check_timeout_s:g} s"
-    failed = HealthFailed(spawn=process.spawn, why="timeout", detail=error)
-    return situation.act(failed, *failure(situation.state, job, "timeout", error, process.spawn))
+    if process.last_probe_error:
+        error += f"; the last probe: {process.last_probe_error}"
+    failed = HealthFailed(spawn=process.spawn, why="stranger" if squatter(process) else "timeout", detail=error)
+    return situation.act(failed, *failure_of(situation.state, job, "timeout", error, process))
 
 
 def _ending(job: Job, process: Process) -> tuple[Event, ...]:

@@ -1,4 +1,6 @@
-"""What it means that an attempt failed: it depends on whose attempt it was."""
+"""What it means that an attempt failed: it depends on whose attempt it was, and on who was in its way."""
+
+from typing import Final
 
 from journal.clock import S, Stamp, elapsed_ns
 from journal.events import Event, GenerationDisproved, ProcessExited, RollbackTryFailed, StartFailed, SwitchFailed
@@ -6,6 +8,22 @@ from projections.evolve_processes import describe_exit
 from projections.generations import find
 from projections.jobs import Job
 from projections.state import Process, WorkspaceState
+
+ANSWERED_BY: Final = "answered by another process: "
+"""How the error of a probe begins whose answer came from a socket that is not of the process's tree."""
+
+
+def squatter(process: Process) -> str:
+    """Who has the port of `process` in its place, as far as the last probe tells; "" when nobody has."""
+    error = process.last_probe_error
+    return error.removeprefix(ANSWERED_BY) if error.startswith(ANSWERED_BY) else ""
+
+
+def failure_of(state: WorkspaceState, job: Job, reason: str, error: str, process: Process) -> tuple[Event, ...]:
+    """The same for an attempt that got as far as `process`. That a stranger has its port is no content's fault."""
+    if not squatter(process):
+        return failure(state, job, reason, error, process.spawn)
+    return failure(state, job, "port", error, process.spawn if job.rolling is None else None)
 
 
 def failure(state: WorkspaceState, job: Job, reason: str, error: str, spawn: int | None = None) -> tuple[Event, ...]:
@@ -31,4 +49,5 @@ def exit_error(process: Process, exited: ProcessExited, now: Stamp) -> str:
     after_s = elapsed_ns(process.since, now) / S
     last = next((line.strip() for line in reversed(exited.log_tail) if line.strip()), "")
     said = f"; its last line: {last}" if last else ""
-    return f"ComfyUI of {process.environment} ended with {describe_exit(exited)} {after_s:.1f} s after its start{said}"
+    squatted = f"; its port was {process.last_probe_error}" if squatter(process) else ""
+    return f"ComfyUI of {process.environment} ended with {describe_exit(exited)} {after_s:.1f} s after its start{said}{squatted}"

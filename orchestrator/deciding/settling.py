@@ -25,7 +25,7 @@ from journal.events import (
 from orchestrator.actions import Act, Decision, Sweep, TakeFile, Took
 from orchestrator.deciding import liveness
 from orchestrator.deciding.admission import admit
-from orchestrator.deciding.failing import exit_error, failure
+from orchestrator.deciding.failing import ANSWERED_BY, exit_error, failure, failure_of
 from orchestrator.deciding.situation import Situation
 from orchestrator.world import AskKind, ChildFacts, InboxItem, Presence, SwitchAsk
 from projections.jobs import Job
@@ -199,7 +199,7 @@ def _ended(situation: Situation, process: Process, facts: ChildFacts) -> tuple[E
     exited = _exited(process, facts, cause)
     error = exit_error(process, exited, situation.now)
     failed = HealthFailed(spawn=process.spawn, why="exited", detail=error)
-    return (exited, failed, *failure(situation.state, job, reason, error, process.spawn))
+    return (exited, failed, *failure_of(situation.state, job, reason, error, process))
 
 
 def _exited(process: Process, facts: ChildFacts, cause: ExitCause) -> ProcessExited:
@@ -260,8 +260,8 @@ def probe(situation: Situation) -> Decision | None:
     process = situation.state.processes.get(result.spawn)
     if process is None or process.stopping is not None or process.identity is None:
         return Act(took=frozenset({Took.PROBE}))
-    ok = result.ok and not result.stranger
-    error = f"answered by another process: {result.stranger}" if result.stranger else result.error
+    ok, said = result.ok and not result.stranger, f": {result.error}" if result.error else ""
+    error = f"{ANSWERED_BY}{result.stranger}{said}" if result.stranger else result.error
     if process.confirmed is not None:
         return liveness.learned(situation, process, error)
     probed = HealthProbed(

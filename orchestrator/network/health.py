@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import aiohttp
 
 MAX_BODY_BYTES: Final = 1024 * 1024
+REFUSED: Final = "connection refused"
+"""The error of a probe that met nobody."""
 
 
 @attrs.frozen
@@ -148,6 +150,6 @@ def _why_unconnected(error: OSError) -> str:
     """A name with several addresses gives one error without a number, whose text has those of all attempts."""
     numbers = {error.errno} if error.errno else {int(text) for text in re.findall(r"\[Errno (\d+)\]", str(error))}
     if numbers == {errno.ECONNREFUSED}:
-        return "connection refused"
+        return REFUSED
     reasons = ", ".join(os.strerror(number) for number in sorted(numbers)) or type(error).__name__
     return f"no connection: {reasons}"

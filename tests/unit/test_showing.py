@@ -109,6 +109,7 @@ def test_the_json_form_has_the_same_facts():
         "stopping": False,
         "unresponsive": None,
         "uptime_s": 90.0,
+        "last_probe_error": None,
         "start": 7,
     }
     assert facts["last_switch"]["outcome"] == "critical_failure"

@@ -7,6 +7,7 @@ from journal.clock import S, seconds
 from journal.events import (
     Evidence,
     ExitCause,
+    GenerationDisproved,
     GenerationRecorded,
     HealthConfirmed,
     HealthFailed,
@@ -452,6 +453,27 @@ def test_a_probe_that_fails_at_the_deadline_is_the_end(history, failed):
     event = only(act, failed)
     assert event.reason == "timeout"
     assert "was not ready after 180 s" in event.error
+
+
+@pytest.mark.parametrize(
+    ("history", "failed"),
+    [
+        (in_stage(Stage.VALIDATING), SwitchFailed),
+        (in_stage(Stage.VALIDATING, JobKind.START), StartFailed),
+        (in_stage(Stage.VALIDATING, rolling=True), RollbackTryFailed),
+    ],
+    ids=["switch", "start", "rollback"],
+)
+def test_a_start_whose_port_a_stranger_has_fails_by_that_and_disproves_nothing(history, failed):
+    said = "answered by another process: pid 9 (nginx)"
+    history.after(180).add(attrs.evolve(probed(history.job_spawn, 0), error=said))
+
+    act = acted(history)
+
+    assert only(act, HealthFailed).why == "stranger"
+    assert only(act, failed).reason == "port"
+    assert said in only(act, failed).error
+    assert GenerationDisproved not in {type(draft.event) for draft in act.events}
 
 
 @pytest.mark.scenario("HC-03")

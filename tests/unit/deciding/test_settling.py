@@ -737,6 +737,14 @@ def test_an_answer_of_somebody_else_is_no_success():
     assert (event.ok, event.successes, event.error) == (False, 0, "answered by another process: pid 9 (nginx)")
 
 
+def test_what_a_stranger_said_wrongly_is_told_beside_who_it_was():
+    history = in_stage(Stage.VALIDATING)
+
+    (event,) = events_of(probed(history, ok=False, stranger="pid 9 (nginx)"))
+
+    assert event.error == "answered by another process: pid 9 (nginx): refused"
+
+
 @pytest.mark.parametrize("of", ["an unknown process", "one that is being stopped", "one that is not there yet"])
 def test_a_probe_of_no_interest_is_dropped(of):
     history = in_stage(Stage.STARTING if of == "one that is not there yet" else Stage.VALIDATING)
