@@ -108,7 +108,7 @@ def test_a_view_that_comes_and_goes_is_whole_while_it_is_there(tmp_path):
     wanted = {name: content for name, content in views(busy).items() if content is not None}
     publisher.publish(busy)
     reader = start(READER, tmp_path, *wanted)
-    for _ in range(1_000):
+    for _ in range(500):
         publisher.publish(busy)
         publisher.publish(idle)
     (tmp_path / "over").touch()

@@ -11,6 +11,7 @@ from journal.events import (
     GenerationRecorded,
     HealthConfirmed,
     HealthFailed,
+    HealthProbed,
     Ladder,
     Origin,
     ProcessIntended,
@@ -466,7 +467,8 @@ def test_a_probe_that_fails_at_the_deadline_is_the_end(history, failed):
 )
 def test_a_start_whose_port_a_stranger_has_fails_by_that_and_disproves_nothing(history, failed):
     said = "answered by another process: pid 9 (nginx)"
-    history.after(180).add(attrs.evolve(probed(history.job_spawn, 0), error=said))
+    spawn = history.job_spawn
+    history.after(180).add(HealthProbed(spawn=spawn, ok=False, latency_ns=1, status=200, error=said, successes=0))
 
     act = acted(history)
 
