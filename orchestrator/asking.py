@@ -136,7 +136,7 @@ def ask_switch(ledger: Ledger, ask: SwitchAsk) -> Answer:
 
     def answer(state: WorkspaceState) -> tuple[Draft, ...]:
         now = clock.read()
-        lock = foreign_lock(workspace, now, state.seq)
+        lock = foreign_lock(workspace, now, state)
         return admit(as_it_is(state), ask, lock, now, config, claim_is_dead=claim_is_dead(state))
 
     for recorded in ledger.ask(answer):

@@ -82,6 +82,7 @@ class Observer:
         self._inbox = inbox
         self._launcher = launcher
         self._source_search: _SourceSearch | None = None
+        self._lock_seen: ForeignLock | None = None
 
     def look(self, state: WorkspaceState, config: Config, now: Stamp) -> World:
         """The facts for one decision on `state`."""
@@ -103,7 +104,7 @@ class Observer:
             port=_port(endpoint) if next_start or (free and is_clearing(state)) else None,
             inbox=inbox,
             source=self._source(state, inbox, endpoint, now),
-            foreign_lock=foreign_lock(self._workspace, now, state.seq),
+            foreign_lock=self._foreign_lock(state, now),
             claim_is_dead=state.claim is not None and not is_alive(state.claim.holder),
             startup_environment=self._startup_environment(state) if inbox else "",
             environments={
@@ -180,6 +181,13 @@ class Observer:
             last = self._source_search = _SourceSearch(now, folders, _listener_in(folders, endpoint))
         return last.found if last.found is not None and is_alive(last.found) else None
 
+    def _foreign_lock(self, state: WorkspaceState, now: Stamp) -> ForeignLock | None:
+        """As first seen, until it is touched again: a clock that is set meanwhile makes it neither older nor younger."""
+        last, found = self._lock_seen, foreign_lock(self._workspace, now, state)
+        if last is None or found is None or found.touched.wall_ns != last.touched.wall_ns:
+            self._lock_seen = found
+        return self._lock_seen
+
     def _startup_environment(self, state: WorkspaceState) -> str:
         return state.startup.environment if state.startup is not None else read_startup_environment(self._workspace)
 
@@ -210,23 +218,30 @@ def _port(endpoint: Endpoint) -> PortFacts:
     return PortFacts(endpoint.port, free=False, holder=mask(described) or "a process that we may not look at")
 
 
-def foreign_lock(workspace: Workspace, now: Stamp, seq: int) -> ForeignLock | None:
-    """The lock file, if it is not ours, with its mtime as seen from `now`."""
+def foreign_lock(workspace: Workspace, now: Stamp, state: WorkspaceState) -> ForeignLock | None:
+    """The lock file, if it is not ours, with its mtime as seen from `now` and from the journal's last event."""
     path = workspace.metadata / LOCK
     content = read_bytes(path)
-    if content is None or is_ours(content, seq):
+    if content is None or is_ours(content, state.seq):
         return None
-    touched = touched_at(path, now)
+    touched = touched_at(path, now, state.at)
     return None if touched is None else ForeignLock(touched)
 
 
-def touched_at(path: Path, now: Stamp) -> Stamp | None:
-    """When the file was last written to, as a stamp of this boot; None when it is gone."""
+def touched_at(path: Path, now: Stamp, earlier: Stamp | None = None) -> Stamp | None:
+    """When the file was last written to, as a stamp of this boot; None when it is gone.
+
+    `earlier` is a stamp of before: where the wall clock was set since, the two put the mtime at different times, and of
+    those that are not in the future the later one counts.
+    """
     try:
         wall_ns = path.stat().st_mtime_ns
     except OSError:
         return None
-    return attrs.evolve(now, wall_ns=wall_ns, monotonic_ns=now.monotonic_ns - (now.wall_ns - wall_ns))
+    known = [now] if earlier is None or earlier.boot_id != now.boot_id else [now, earlier]
+    times = [stamp.monotonic_ns - (stamp.wall_ns - wall_ns) for stamp in known]
+    latest = max((at_ns for at_ns in times if at_ns <= now.monotonic_ns), default=now.monotonic_ns)
+    return attrs.evolve(now, wall_ns=wall_ns, monotonic_ns=latest)
 
 
 def read_startup_environment(workspace: Workspace) -> str:

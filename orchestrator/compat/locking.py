@@ -41,7 +41,7 @@ def acquire_switch_lock(metadata_dir: Path, timeout: int = 300) -> bool:
 
         def answer(state: WorkspaceState) -> tuple[Draft, ...]:
             now = clock.read()
-            foreign = foreign_lock(ledger.workspace, now, state.seq)
+            foreign = foreign_lock(ledger.workspace, now, state)
             why = _held(state) or _touched(foreign, now, timeout)
             if why:
                 return (Draft(LockRefused(asker=me, why=why)),)
@@ -76,7 +76,7 @@ def release_switch_lock(metadata_dir: Path) -> None:
 def given_up(ledger: Ledger, state: WorkspaceState) -> Iterator[Draft]:
     """The events that free the lock of whoever has no switch: a foreign file's, and a claim."""
     now = clock.read()
-    foreign = foreign_lock(ledger.workspace, now, state.seq)
+    foreign = foreign_lock(ledger.workspace, now, state)
     if foreign is not None:
         yield Draft(LockBroken(why=RELEASED, age_ns=age_ns(foreign.touched, now)))
     if state.claim is not None:
@@ -111,5 +111,5 @@ def is_switch_locked(metadata_dir: Path) -> bool:
         with ledger_of(metadata_dir) as ledger:  # which takes back what they were of
             state = ledger.state
     config, _ = read_config(workspace.config_path, Config())
-    foreign = foreign_lock(workspace, now, state.seq)
+    foreign = foreign_lock(workspace, now, state)
     return bool(_held(state) or _touched(foreign, now, config.lock_timeout_s))
