@@ -88,6 +88,19 @@ def test_a_stopped_writer_is_named_holds_no_reader_up_and_is_gone_on_from(worksp
     assert live.cli("verify", tool="journal").returncode == 0
 
 
+def test_an_orchestrator_that_is_asked_to_end_does_not_wait_for_a_stopped_writer_for_ever(workspace, stopped_writer):
+    live = workspace(one=None)
+    live.serve_kept("one")
+    orchestrator, comfyui = orchestrator_of(live), live.state().main_process.identity
+    holder = stopped_writer(live)
+    os.kill(orchestrator.pid, signal.SIGTERM)
+    until(lambda: not is_alive(orchestrator), 20)
+    assert f"asked to end, which cannot be journaled: leaving as it is; left running: pid {comfyui.pid}" in live.log()
+    kill(holder)
+    live.serve("one")
+    assert live.state().main_process.identity == comfyui
+
+
 def test_a_command_names_who_is_in_its_way_and_ends(workspace, stopped_writer):
     live = workspace(one=None, two=None)
     live.serve_kept("one")
