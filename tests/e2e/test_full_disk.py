@@ -216,6 +216,7 @@ def test_an_orchestrator_that_is_started_on_a_full_disk_says_so_and_leaves_nothi
         disk.fill()
         assert_refused(live, "run", "--environment", "one", saying="full")
         assert_no_half_files(live)
+        assert live.cli("status").returncode == 0
         assert live.starts("one") == []
         disk.free()
         live.serve("one")
