@@ -17,6 +17,7 @@ from journal.errors import (
     JournalStarved,
     JournalWriteFailed,
 )
+from journal.holder import Holder, sqlite_writer
 
 BUSY_WAIT_S: Final = 5.0
 """How long SQLite waits for a lock of a program that does not take our write lock."""
@@ -53,7 +54,7 @@ def translating(path: Path) -> Iterator[None]:
 def _of_sqlite(path: Path, exc: sqlite3.Error) -> JournalError:
     code = getattr(exc, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF  # none: text that is not UTF-8
     if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
-        return JournalBusy(path, None, f"keeps it locked ({exc})")
+        return busy(path, sqlite_writer(path), f"keeps it locked ({exc})")
     if code in {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH}:
         return JournalReadOnly(path, str(exc))
     if code in {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}:
@@ -63,6 +64,13 @@ def _of_sqlite(path: Path, exc: sqlite3.Error) -> JournalError:
     if code == sqlite3.SQLITE_CANTOPEN:
         return JournalForbidden(path, str(exc)) if path.exists() else JournalMissing(path, str(exc))
     return JournalError(f"use {path}: {exc}", "run `comfygit-journal verify`")
+
+
+def busy(path: Path, holder: Holder | None, what: str) -> JournalBusy:
+    """The error that names the holder, where it is known."""
+    if holder is None:
+        return JournalBusy(path, None, what)
+    return JournalBusy(path, holder.pid, what, holder=str(holder), is_stopped=holder.is_stopped)
 
 
 def _of_system(path: Path, exc: OSError) -> JournalError:

@@ -79,7 +79,7 @@ class JournalBusy(JournalError):
     def __init__(
         self, path: Path, holder_pid: int | None, what: str, *, holder: str = "", is_stopped: bool = False
     ) -> None:
-        """`holder` is that process in more words than its pid; `is_stopped`, that it waits for a SIGCONT."""
+        """`holder` is that process in more words; `is_stopped`, that it waits for a SIGCONT."""
         short = "another program" if holder_pid is None else f"process {holder_pid}"
         hint = f"look at {short}: continue or end it, then try again"
         if is_stopped:

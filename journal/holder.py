@@ -1,4 +1,4 @@
-"""Who holds a kernel lock: the system's table of locks says the pid, /proc the rest. Linux; elsewhere nobody is told."""
+"""Who holds a lock: the system's table of locks says the pid, /proc the rest. Linux; elsewhere nobody is told."""
 
 import os
 import shlex
@@ -10,6 +10,8 @@ import attrs
 from journal.masking import mask
 
 _COMMAND_CHARS: Final = 200
+_WAL_WRITE_LOCK: Final = "120"
+"""The byte of the `-shm` file that SQLite locks while it writes to a WAL: its file format says so."""
 _STOPPED: Final = frozenset({"T", "t"})  # by a signal; by a debugger
 
 
@@ -30,12 +32,26 @@ class Holder:
 
 def holder_of(path: Path) -> Holder | None:
     """The process that holds the kernel lock on this file; None where nobody does, or the system does not tell."""
-    pid = holder_pid(path)
-    return None if pid is None else Holder(pid, _command(pid), _state(pid) in _STOPPED)
+    return _described(holder_pid(path))
 
 
 def holder_pid(path: Path) -> int | None:
     """Its pid alone."""
+    return _pid(path, "FLOCK", "")
+
+
+def sqlite_writer(database: Path) -> Holder | None:
+    """The other process that is in a write transaction on this SQLite file in WAL mode; None as above."""
+    pid = _pid(database.with_name(f"{database.name}-shm"), "POSIX", _WAL_WRITE_LOCK)
+    return None if pid == os.getpid() else _described(pid)
+
+
+def _described(pid: int | None) -> Holder | None:
+    return None if pid is None else Holder(pid, _command(pid), _state(pid) in _STOPPED)
+
+
+def _pid(path: Path, wanted: str, first_byte: str) -> int | None:
+    """Of whoever holds a lock of that kind there; `first_byte` of what is locked, "" for all of the file."""
     try:
         status = path.stat()
         lines = Path("/proc/locks").read_text("ascii").splitlines()
@@ -43,8 +59,8 @@ def holder_pid(path: Path) -> int | None:
         return None
     file = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
     for line in lines:
-        _, kind, _, _, pid, locked, *_ = line.split()
-        if kind != "FLOCK" or int(pid) <= 0:  # one who waits has "->" in place of the kind
+        _, kind, _, _, pid, locked, first, *_ = line.split()
+        if kind != wanted or int(pid) <= 0 or first_byte not in {"", first}:  # one who waits has "->" for the kind
             continue
         if locked == file or (locked.endswith(f":{status.st_ino}") and _has_open(int(pid), status)):
             return int(pid)

@@ -58,6 +58,7 @@ class Journal:
         self._head_path = head_path(path if copy is None else Path(copy.name, path.name))
         self._file_id = _file_id(path)
         self._anchor = Anchor.OK
+        self._busy_wait_s = BUSY_WAIT_S
 
     @classmethod
     def open(cls, path: Path, actor: Actor, *, wait_s: float = WAIT_S) -> Self:
@@ -81,6 +82,7 @@ class Journal:
             if found < schema.VERSION:
                 schema.migrate(connection, found)
             journal = cls(path, connection, (actor, lock))
+            journal._busy_wait_s = min(wait_s, BUSY_WAIT_S)
             journal._begin()
             undo.pop_all()
         return journal
@@ -111,8 +113,11 @@ class Journal:
     def writing(self, wait_s: float | None = None) -> AbstractContextManager[None]:
         """Hold the write lock of all processes in this block; reentrant. Raises JournalBusy, JournalReadOnly.
 
-        `wait_s`: for it, where that is less than what the journal was opened with.
+        `wait_s`: for it, and then for a program that does not take it, where that is less than without.
         """
+        if wait_s is not None and wait_s < self._busy_wait_s:
+            self._busy_wait_s = wait_s
+            self._connection.execute(f"PRAGMA busy_timeout = {round(wait_s * 1000)}").close()
         return self._as_writer()[1].held(wait_s)
 
     def append(

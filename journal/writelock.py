@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Final
 
-from journal.connection import translating
+from journal.connection import busy, translating
 from journal.errors import JournalBusy
 from journal.holder import holder_of
 
@@ -169,8 +169,4 @@ else:
 
 
 def _busy(path: Path, wait_s: float) -> JournalBusy:
-    holder = holder_of(path)
-    what = f"has held the write lock for more than {wait_s:g} s"
-    if holder is None:
-        return JournalBusy(path, None, what)
-    return JournalBusy(path, holder.pid, what, holder=str(holder), is_stopped=holder.is_stopped)
+    return busy(path, holder_of(path), f"has held the write lock for more than {wait_s:g} s")

@@ -3,6 +3,8 @@
 import os
 import sqlite3
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -353,6 +355,28 @@ def test_a_program_that_keeps_the_file_locked_is_reported(tmp_path):
         connection.close()
         journal.append(probes(1))
         assert journal.head()[0] == 2
+
+
+FOREIGN_WRITER = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("BEGIN IMMEDIATE")
+print("begun", flush=True)
+sys.stdin.readline()
+"""
+
+
+def test_a_program_that_takes_no_lock_of_ours_and_writes_is_named(tmp_path):
+    with new_journal(tmp_path) as journal:
+        command = [sys.executable, "-c", FOREIGN_WRITER, str(journal.path)]
+        with subprocess.Popen(command, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as writer:
+            assert writer.stdout.readline() == "begun\n"
+            with pytest.raises(JournalBusy) as caught, journal.writing(0.05):
+                journal.append(probes(1))
+            writer.communicate("\n")
+        assert caught.value.holder_pid == writer.pid
+        assert f"process {writer.pid} ({sys.executable} -c " in caught.value.message
+        journal.append(probes(1))
 
 
 def test_a_reader_says_so_when_a_program_keeps_the_file_for_itself(tmp_path):
