@@ -1,6 +1,7 @@
 """How old a lock file of others is, when somebody has set the clock."""
 
 import os
+from pathlib import Path
 
 import attrs
 import pytest
@@ -26,7 +27,7 @@ def lock(tmp_path):
     return path
 
 
-def age_s(path, now, earlier=None) -> float:
+def age_s(path: Path, now: Stamp, earlier: Stamp | None = None) -> float:
     touched = touched_at(path, now, earlier)
     assert touched is not None
     assert touched.wall_ns == NOW.wall_ns - AGE_NS
