@@ -179,6 +179,30 @@ def test_a_comfyui_that_was_taken_over_is_not_thought_dead_when_nothing_can_be_l
     assert caller.failures == []
 
 
+@pytest.mark.scenario("B-16")
+def test_an_orchestrator_that_may_write_no_more_to_any_file_goes_on_when_it_may(workspace):
+    """A quota that is used up, where nobody may mount a small disk."""
+    live = workspace(one=None, two=None)
+    live.serve_kept("one")
+    orchestrator, port = orchestrator_of(live), live.control_port()
+    soft, hard = resource.prlimit(orchestrator.pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(orchestrator.pid, resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        with SteadyCaller(live.port) as caller:
+            assert live.cli("switch", "two").returncode == 0
+            asked = len(live.events())
+            until(partial(has_answered, caller, 100))
+            assert live.ask("/health", port=port)["status"] == "alive"
+        assert caller.failures == []
+        assert len(live.events()) == asked
+        assert list(live.metadata.glob(".*.tmp.*")) == []
+    finally:
+        resource.prlimit(orchestrator.pid, resource.RLIMIT_FSIZE, (soft, hard))
+    assert live.until_over().serving == "two"
+    assert orchestrator_of(live) == orchestrator
+    assert live.cli("verify", tool="journal").returncode == 0
+
+
 @contextmanager
 def many_files() -> Iterator[None]:
     """This process may open what the test needs."""
