@@ -1,0 +1,1 @@
+"""Other supervisors, as their packages bring them."""

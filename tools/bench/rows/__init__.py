@@ -1,0 +1,1 @@
+"""One module per row, or per rows that are measured together."""

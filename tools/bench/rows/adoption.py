@@ -1,0 +1,107 @@
+"""SIGKILL of the supervisor: how soon another one has the child, and how many starts in vain there are meanwhile."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+
+from bench.contest import FAILURES, absent, failed, running
+from bench.figures import Budget, Row, Sample
+from bench.ours import Ours
+from bench.peers.base import Peer
+from bench.service import Service
+from bench.session import Session
+from comfyui_stand_in.environment import free_port
+from journal.events import ProcessAdopted
+from journal.identity import is_alive
+
+ADOPTED_MS = 150.0
+WATCHED_S = 12.0
+QUICK_S = 2.0
+IMPORTS = "import time, orchestrator.cli, orchestrator.running; print(time.monotonic_ns())"
+
+
+def measure(session: Session) -> Iterator[Row]:
+    """The time, twice, and the starts in vain."""
+    imports = Sample("imports alone", tuple(_imports_ms() for _ in range(session.n(10))))
+    with Ours(session) as ours:
+        found = [_kill_and_adopt(ours) for _ in range(session.n(10))]
+        doomed = ours.service().count("doomed") + ours.service().count("start") - 1
+    yield Row(
+        "adoption",
+        "new orchestrator's start to `process.adopted`, beyond its imports",
+        "ms",
+        Sample("ours", tuple(adopted_ms - imports.p50 for adopted_ms, _ in found)),
+        others=(),
+        budget=Budget(ADOPTED_MS),
+        notes=(f"imports alone, and Python's start: {imports.p50:.0f} ms",),
+    )
+    yield Row("adoption wall", "the same: SIGKILL to adopted", "ms", Sample("ours", tuple(wall for _, wall in found)))
+    yield Row(
+        "doomed starts",
+        f"starts in vain in {WATCHED_S:.0f} s after the supervisor's SIGKILL",
+        "starts",
+        Sample("ours", (float(doomed),)),
+        others=tuple(_doomed(session)),
+        budget=Budget(0.0),
+        counted=True,
+    )
+
+
+def _imports_ms() -> float:
+    """A Python's start with our imports, from before its exec."""
+    began_ns = time.monotonic_ns()
+    done = subprocess.run([sys.executable, "-c", IMPORTS], capture_output=True, check=True)
+    return (int(done.stdout) - began_ns) / 1e6
+
+
+def _kill_and_adopt(ours: Ours) -> tuple[float, float]:
+    """From the new one's start, and from the kill, to its `process.adopted`, in milliseconds."""
+    ours.until_calm()
+    before, seen = ours.orchestrator_pid(), len(ours.events)
+    identity = ours.state.orchestrator
+    assert identity is not None  # noqa: S101 - it has a pid
+    killed_ns = time.monotonic_ns()
+    os.kill(before, signal.SIGKILL)
+    begun_ns = 0
+    if ours.guard is None:
+        while is_alive(identity):
+            time.sleep(0.001)
+        begun_ns = time.monotonic_ns()
+        ours.start()
+    ours.until(lambda _: _adopted(ours, seen) is not None, "the child adopted")
+    adopted_ns = _adopted(ours, seen) or 0
+    begun_ns = begun_ns or _began_ns(ours.orchestrator_pid())
+    return (adopted_ns - begun_ns) / 1e6, (adopted_ns - killed_ns) / 1e6
+
+
+def _adopted(ours: Ours, seen: int) -> int | None:
+    fresh = [recorded for recorded in ours.events[seen:] if isinstance(recorded.event, ProcessAdopted)]
+    return fresh[0].at.monotonic_ns if fresh else None
+
+
+def _began_ns(pid: int) -> int:
+    """When a process began, by the monotonic clock, to a hundredth of a second."""
+    with open(f"/proc/{pid}/stat", encoding="utf-8") as file:  # noqa: PTH123
+        ticks = int(file.read().rpartition(")")[2].split()[19])
+    return ticks * 1_000_000_000 // os.sysconf("SC_CLK_TCK")
+
+
+def _doomed(session: Session) -> Iterator[Sample]:
+    """Of each peer, all through the same seconds."""
+    watched: list[tuple[Peer, Service]] = []
+    for peer in session.peers:
+        try:
+            with running(session, peer, 1, "--port", str(free_port())) as (service,):
+                time.sleep(1.2)  # older than what a peer takes for a failed start
+                peer.kill_daemon()
+                watched.append((peer, service))
+        except FAILURES as error:
+            yield failed(peer.name, error)
+    time.sleep(QUICK_S if session.quick else WATCHED_S)
+    for peer, service in watched:
+        yield Sample(peer.name, (float(service.count("doomed")),))
+    session.end_all()
+    yield from absent(session)
