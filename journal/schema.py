@@ -62,8 +62,10 @@ def refuse_newer(connection: sqlite3.Connection) -> int:
 def found_version(connection: sqlite3.Connection) -> int:
     """As `refuse_newer`, and raises JournalDamaged for a database of another program."""
     found = refuse_newer(connection)
+    (tables,) = connection.execute(
+        "SELECT count(*) FROM sqlite_master"
+    ).fetchone()  # first: it may be created right now
     (application_id,) = connection.execute("PRAGMA application_id").fetchone()
-    (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     if application_id != APPLICATION_ID and (application_id or tables):
         raise JournalDamaged(None, "this is a database of another program")
     return found

@@ -5,6 +5,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -23,10 +24,10 @@ from journal import (
     verify,
 )
 from journal.clock import Stamp
-from journal.connection import connect
+from journal.connection import connect, prepare_for_writing
 from journal.events import HealthProbed, JournalCreated
 from journal.rows import CHUNK, COLUMNS, GENESIS
-from journal.schema import migrate
+from journal.schema import VERSION, found_version, migrate
 from tests.helpers.journals import new_journal, numbers, probe, probes, run_python
 
 UNREADABLE = HealthProbed(spawn="1", ok=True, latency_ns=1, status=1, error="", successes=1)  # type: ignore[arg-type]
@@ -263,6 +264,22 @@ def test_a_journal_that_is_being_created_is_not_there_yet(tmp_path):
 
     with pytest.raises(JournalMissing, match="not been created"):
         Journal.open_readonly(path)
+
+
+def test_a_journal_that_comes_to_be_while_it_is_looked_at_is_not_of_another_program(tmp_path):
+    path = tmp_path / "journal.db"
+    path.touch()
+    with closing(connect(path, "rw")) as writer, closing(connect(path, "ro")) as reader:
+        prepare_for_writing(writer)
+
+        def migrate_before(statement: str) -> None:
+            if "sqlite_master" in statement and found_version(writer) == 0:
+                migrate(writer, 0)
+
+        reader.set_trace_callback(migrate_before)
+        assert found_version(reader) == 0
+        reader.set_trace_callback(None)
+        assert found_version(reader) == VERSION
 
 
 @pytest.mark.parametrize("step", ["empty file", "schema without events"])
