@@ -19,7 +19,6 @@ BODY = b'{"system": {}}'
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\nConnection: close\r\n\r\n" % len(
     BODY
 )
-TREE_MARK = "BENCH_TREE"
 
 
 def stamp(what: str, at_ns: int = 0) -> None:
@@ -41,7 +40,7 @@ def leave_asked(number: int, frame: object) -> None:
 
 def start_tree() -> None:
     """A process in a session of its own, and an orphan: nothing but the environment says where they come from."""
-    os.environ[TREE_MARK] = f"{HOME}:{os.getpid()}"
+    os.environ["BENCH_TREE"] = f"{HOME}:{os.getpid()}"
     if os.fork() == 0:
         os.setsid()
         os.execv("/bin/sleep", ["sleep", "600"])  # noqa: S606

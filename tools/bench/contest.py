@@ -12,6 +12,9 @@ from bench.waiting import TookTooLong
 FAILURES = (OSError, PeerFailed, TookTooLong)
 
 
+_SHOWN = 60
+
+
 @contextmanager
 def running(session: Session, peer: Peer, count: int, *arguments: str) -> Iterator[list[Service]]:
     """`peer` with that many programs, all of them alive. The session ends it. Raises what FAILURES lists."""
@@ -35,9 +38,14 @@ def each_peer(session: Session, measure: Callable[[Peer], Sequence[float]]) -> t
 
 def absent(session: Session) -> Iterator[Sample]:
     """Those that are not here."""
-    return (Sample(missing.name, note=f"not installed: {missing.why}") for missing in session.missing)
+    return (Sample(missing.name, note=f"not here: {missing.why[:_SHOWN]}") for missing in session.missing)
 
 
 def failed(name: str, error: Exception) -> Sample:
     """One that could not be measured."""
-    return Sample(name, note=f"failed: {str(error)[:200]}")
+    return Sample(name, note=f"failed: {_short(error)}")
+
+
+def _short(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN // 2]} ... {text[-_SHOWN // 2 :]}"

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from bench.waiting import until
 
+TREE_MARK = "BENCH_TREE"
+"""The variable by which what the program has started is known: its folder and its pid."""
 CHILD = Path(__file__).with_name("child.py")
 
 

@@ -23,6 +23,9 @@ class Peer:
     is_slow: ClassVar[bool] = False
     """Whether it takes a second or more to start a program again: it is asked less often."""
 
+    most_programs: ClassVar[int] = 1_000
+    """With more of them its commands take minutes."""
+
     def __init__(self, home: Path) -> None:
         """`home`: where `.bench` has what its package brought."""
         self.home = home

@@ -1,6 +1,7 @@
 """runit and s6, from Debian's packages: unpacked into a folder, nothing is installed system-wide.
 
-Debian's s6 has the paths of its programs built in: it runs in a mount namespace of its own, where they are laid over /usr/bin.
+Debian's s6 has the paths of its programs built in: it runs in a mount namespace of its own, where they are laid over /usr/bin,
+and its libraries over theirs.
 """
 
 import shlex
@@ -82,6 +83,7 @@ class S6(_Debian):
 
     name = "s6"
     daemon, supervisor = "s6-svscan", "s6-supervise"
+    is_slow = True
 
     def version(self) -> str:
         """Of the Debian package, where it can be run from here."""
@@ -99,5 +101,12 @@ class S6(_Debian):
             self.run(self.command("s6-svc", "-wd", "-T", "30000", "-d", str(self.place(service))))
 
     def _inside(self) -> list[str]:
-        overlay = f"mount -t overlay overlay -o lowerdir={shlex.quote(str(self.home))}/usr/bin:/usr/bin /usr/bin"
-        return ["unshare", "--mount", "sh", "-c", f'{overlay} && exec "$@"', "sh"]
+        places = [
+            "/usr/bin",
+            *sorted({f"/{path.parent.relative_to(self.home)}" for path in self.home.glob("usr/lib/*/lib*.so.*")}),
+        ]
+        mounts = [
+            f"mount -t overlay overlay -o lowerdir={shlex.quote(f'{self.home}{place}')}:{place} {place}"
+            for place in places
+        ]
+        return ["unshare", "--mount", "sh", "-c", f'{" && ".join(mounts)} && exec "$@"', "sh"]

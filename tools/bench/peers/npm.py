@@ -11,6 +11,7 @@ class Pm2(Peer):
     """Its daemon, which it starts by itself in the background, and its command."""
 
     name = "pm2"
+    most_programs = 40
 
     @property
     def _home(self) -> Path:

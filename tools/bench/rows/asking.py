@@ -21,7 +21,7 @@ def measure(session: Session) -> Iterator[Row]:
     """Two commands on a journal of some length, and the control server's status."""
     folder = session.fresh("asked")
     write_long_journal(folder, EVENTS)
-    count = session.n(40)
+    count = session.n(25)
     pair = [
         ("log", "`comfygit-journal log -n 20`", _command("journal", "log", "-n", "20"), LOG_TIMES),
         ("status", "`comfygit-orchestrator status`", _command("orchestrator", "status"), STATUS_TIMES),

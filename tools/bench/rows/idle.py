@@ -1,5 +1,6 @@
 """What supervising one program costs while nothing happens. All contestants idle through the same seconds."""
 
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -14,6 +15,7 @@ from bench.session import Session
 WINDOW_S = 30.0
 SETTLE_S = 3.0
 QUICK_S = 1.0
+SLEEPER = "a Python that sleeps 1 s at a time"
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,8 @@ def measure(session: Session) -> Iterator[Row]:
 
 
 def _idlers(session: Session, stack: ExitStack, ours: Ours) -> tuple[list[Idler], list[Sample]]:
-    idlers = [Idler("ours", (ours.orchestrator_pid(),))]
+    sleeper = session.popen([sys.executable, "-c", "import time\nwhile True: time.sleep(1)"])
+    idlers = [Idler("ours", (ours.orchestrator_pid(),)), Idler(SLEEPER, (sleeper.pid,))]
     if ours.guard is not None:
         idlers.append(Idler("guard", (ours.guard.pid,)))
     missing = list(absent(session))
@@ -68,9 +71,10 @@ def _spent(idler: Idler) -> Spent:
 
 
 def _row(key: str, what: str, unit: str, found: dict[str, float], missing: list[Sample], limit: float | None) -> Row:
-    others = [Sample(who, (value,)) for who, value in found.items() if who not in {"ours", "guard"}]
+    others = [Sample(who, (value,)) for who, value in found.items() if who not in {"ours", "guard", SLEEPER}]
+    floor = Sample(SLEEPER, (found[SLEEPER],))
     budget = None if limit is None else Budget(limit)
-    return Row(key, what, unit, Sample("ours", (found["ours"],)), (), (*others, *missing), budget)
+    return Row(key, what, unit, Sample("ours", (found["ours"],)), (floor,), (*others, *missing), budget)
 
 
 def _guard_rows(wakes: dict[str, float], rss: dict[str, float]) -> Iterator[Row]:

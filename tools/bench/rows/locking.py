@@ -1,6 +1,7 @@
 """The switch lock, as a process that means to ask for a switch takes it: of a holder that was killed, and by 64 at once."""
 
 import fcntl
+import itertools
 import multiprocessing
 import os
 import signal
@@ -17,6 +18,8 @@ from orchestrator.compat.locking import acquire_switch_lock
 TAKEN_OVER_MS = 20.0
 CONTENDERS = 64
 ROUNDS = 1000
+ROUNDS_S = 170.0
+"""No more rounds after that: `n` says how many there were."""
 
 
 def measure(session: Session) -> Iterator[Row]:
@@ -34,7 +37,7 @@ def measure(session: Session) -> Iterator[Row]:
     )
     yield Row(
         "contention",
-        f"rounds of {session.n(ROUNDS, 3)} in which {CONTENDERS} processes ask at once and not exactly one gets it",
+        f"rounds in which {CONTENDERS} processes ask at once and not exactly one gets it",
         "rounds",
         Sample("ours", tuple(float(winners != 1) for winners in _rounds(session))),
         budget=Budget(0.0),
@@ -89,26 +92,30 @@ def _rounds(session: Session) -> list[int]:
     base = session.fresh("rounds")
     count = session.n(ROUNDS, 3)
     context = multiprocessing.get_context("fork")
-    barrier, answers = context.Barrier(CONTENDERS + 1), context.Array("b", CONTENDERS)
-    contenders = [
-        context.Process(target=_contend, args=(number, base, count, barrier, answers)) for number in range(CONTENDERS)
-    ]
+    barrier, answers = context.Barrier(CONTENDERS + 1), context.Array("b", CONTENDERS + 1)
+    contenders = [context.Process(target=_contend, args=(one, base, barrier, answers)) for one in range(CONTENDERS)]
     for contender in contenders:
         contender.start()
-    winners = []
-    for number in range(count):
-        _metadata(base, number).mkdir(parents=True)
+    winners: list[int] = []
+    deadline = time.monotonic() + ROUNDS_S
+    while len(winners) < count and time.monotonic() < deadline:
+        _metadata(base, len(winners)).mkdir(parents=True)
         barrier.wait()
         barrier.wait()
         winners.append(sum(answers[:]))
+    answers[CONTENDERS] = 1
+    barrier.wait()
     for contender in contenders:
         contender.join()
     return winners
 
 
-def _contend(number: int, base: Path, count: int, barrier: Barrier, answers: "SynchronizedArray[int]") -> None:
-    for turn in range(count):
+def _contend(number: int, base: Path, barrier: Barrier, answers: "SynchronizedArray[int]") -> None:
+    """Take part until the place after everybody's answers says that it is over."""
+    for turn in itertools.count():
         barrier.wait()
+        if answers[CONTENDERS]:
+            return
         answers[number] = int(acquire_switch_lock(_metadata(base, turn)))
         barrier.wait()
 

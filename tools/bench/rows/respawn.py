@@ -75,7 +75,7 @@ def measure(session: Session) -> Iterator[Row]:
             for contestant in (own, bare, committed, *quick):
                 contestant.ask()
                 contestant.collect()
-        for _ in range(session.n(15)):
+        for _ in range(session.n(12)):
             for contestant in slow:
                 contestant.ask()
             for contestant in slow:

@@ -3,13 +3,12 @@
 import time
 from collections.abc import Iterator, Sequence
 
-from bench.child import TREE_MARK
 from bench.contest import each_peer, running
 from bench.figures import Budget, Row, Sample
 from bench.ours import Ours
 from bench.peers.base import Peer
 from bench.processes import end_marked, marked
-from bench.service import Service
+from bench.service import TREE_MARK, Service
 from bench.session import Session
 from bench.waiting import until
 from orchestrator.asking import ask_restart
@@ -23,7 +22,7 @@ def measure(session: Session) -> Iterator[Row]:
     """One row."""
     count = session.n(STOPS, 3)
     ours = Sample("ours", tuple(_ours(session, count)))
-    others = each_peer(session, lambda peer: _peer(session, peer, count))
+    others = each_peer(session, lambda peer: _peer(session, peer, min(count, peer.most_programs)))
     yield Row(
         "survivors",
         f"processes that live on after {count} stops; each child has one in a session of its own and an orphan",

@@ -11,14 +11,12 @@ from bench.rows.respawn import FLOOR_LOOP
 from bench.service import make_service
 from bench.session import Session
 from bench.waiting import until
-from journal.doorbell import Doorbell
-from journal.head import head_path
 from orchestrator.asking import ask_switch, command_ask
 from projections.views import STATUS
 
 OUTAGE_MS = 100.0
 TOLD_MS = 50.0
-LOOK_S = 0.05
+LOOK_S = 0.001
 
 
 def measure(session: Session) -> Iterator[Row]:
@@ -57,13 +55,9 @@ def _switch(ours: Ours, source: str, target: str) -> tuple[float, float]:
         answer = ask_switch(ledger, command_ask(ledger.workspace, target))
     if answer.refused is not None:
         raise RuntimeError(answer.refused)
-    bell = Doorbell(head_path(ours.workspace.journal_path))
-    try:
-        while json.loads(path.read_bytes() if path.exists() else b"{}").get("state") != "complete":
-            bell.wait(LOOK_S)
-        read_ns = time.monotonic_ns()
-    finally:
-        bell.close()
+    while json.loads(path.read_bytes() if path.exists() else b"{}").get("state") != "complete":
+        time.sleep(LOOK_S)
+    read_ns = time.monotonic_ns()
     ours.until(lambda state: state.seq > seen and state.serving == target, f"{target} serves")
     ours.service(target).ready(lives + 1)
     new, old = ours.service(target).stamps(), ours.service(source).stamps()
