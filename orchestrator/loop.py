@@ -1,8 +1,8 @@
 """The loop: observe, fold, decide, append, perform; then sleep until something happens. Nothing in it waits.
 
 It wakes on a child's exit (pidfd), on a file of `.metadata` (inotify; every writer rewrites the head file), on a probe's or a
-request's end, on a signal to us, and at the time that `decide` named. Once a second it looks anyway, for a writer that died
-between its commit and the head file.
+request's end, on a signal to us, and at the time that `decide` named. Every five seconds it looks anyway, for a writer that
+died between its commit and the head file.
 """
 
 import asyncio
@@ -54,7 +54,9 @@ LEAVE_AFTER_NS = 2 * S
 PASSES = (JournalBusy, JournalForbidden, JournalReadOnly, JournalStarved, JournalWriteFailed, NoRoom)
 """What keeps everything from being done for a while: a full disk, a writer that is stopped, no descriptor left."""
 LOOK_S = 1.0
-"""How often the loop looks without having been woken."""
+"""How often the loop looks without having been woken, where nothing would wake it or a view could not be written."""
+RARE_LOOK_S = 5.0
+"""The same where the doorbell watches: for a writer that died between its commit and the head file (decision 15)."""
 LOCK_TOUCH_NS = 60 * S
 """How often a held lock's file is touched: the public panel takes one for dead after 300 s."""
 
@@ -278,7 +280,8 @@ class Supervisor:
     async def _tick(self) -> None:
         """The look that does not depend on being woken."""
         while True:
-            await asyncio.sleep(LOOK_S)
+            is_well = self._bell.is_watching and not self.ledger.view_problems
+            await asyncio.sleep(RARE_LOOK_S if is_well else LOOK_S)
             self._touch_lock()
             self._cap.look(self._outputs())
             rotate_when_large(self.ledger.workspace.metadata / LOG)
