@@ -26,13 +26,14 @@ def running(session: Session, peer: Peer, count: int, *arguments: str) -> Iterat
 
 
 def each_peer(session: Session, measure: Callable[[Peer], Sequence[float]]) -> tuple[Sample, ...]:
-    """What `measure` finds of each, one after the other; a note for those that fail or are not here."""
+    """What `measure` finds of each, one after the other; a note for those that fail or are not here. Each is ended."""
     samples = []
     for peer in session.peers:
         try:
             samples.append(Sample(peer.name, tuple(measure(peer))))
         except FAILURES as error:
             samples.append(failed(peer.name, error))
+        session.end_all()
     return (*samples, *absent(session))
 
 
