@@ -13,7 +13,6 @@ import pytest
 from bench import report
 from bench.command import BEGIN, END, ROWS, write_readme
 from bench.figures import Budget, Row, Sample, quantile
-from bench.session import HOME
 from tests.helpers.waiting import until
 
 RUN = Path(__file__).parents[2] / "tools" / "bench" / "run"
@@ -39,17 +38,19 @@ ROW = Row(
 )
 
 
-def folders() -> set[Path]:
-    return set(HOME.glob("run-*"))
+@pytest.fixture
+def home(tmp_path, monkeypatch) -> Iterator[Path]:
+    """Where the bench writes, instead of into the repo. It is as it was when the bench has ended."""
+    monkeypatch.setenv("BENCH_HOME", str(tmp_path / "bench"))
+    yield tmp_path / "bench"
+    assert not list(tmp_path.glob("bench/*"))
 
 
 @pytest.fixture
-def run(monkeypatch) -> Iterator[list[str]]:
+def run(monkeypatch, home) -> list[str]:
     """The command, whose children are not measured for coverage: that takes longer than they do."""
     monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
-    before = folders()
-    yield [sys.executable, str(RUN)]
-    assert folders() <= before
+    return [sys.executable, str(RUN)]
 
 
 @pytest.mark.slow
@@ -70,13 +71,10 @@ def test_every_row_without_peers_comes_out_in_the_table_and_in_the_json(run, tmp
 
 
 @pytest.mark.slow
-def test_ctrl_c_ends_all_that_was_started(run):
+def test_ctrl_c_ends_all_that_was_started(run, home):
     """What lives on would be found by the end of the test run, which looks for it; and the folder is gone."""
-    before = folders()
     with subprocess.Popen([*run, "idle", "--no-peers"], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        until(
-            lambda: [heads for new in folders() - before if (heads := list(new.glob("ours-*/.metadata/journal.head")))]
-        )
+        until(lambda: list(home.glob("run-*/ours-*/.metadata/journal.head")))
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=30)
     assert process.returncode == 130, said

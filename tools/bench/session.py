@@ -17,8 +17,8 @@ from bench.service import Service, make_service
 from comfyui_stand_in.install import make_python
 
 ROOT = Path(__file__).resolve().parents[2]
-HOME = ROOT / ".bench"
-"""All that the bench installs and writes."""
+HOME = Path(os.environ.get("BENCH_HOME", ROOT / ".bench"))
+"""All that the bench installs and writes. Not too deep: there are sockets in it."""
 _NOT_HANDED_ON = ("COMFYGIT_", "VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME", "COVERAGE_", "PM2_")
 
 
