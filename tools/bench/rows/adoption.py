@@ -103,7 +103,8 @@ def _doomed(session: Session) -> Iterator[Sample]:
                 watched.append((peer, service))
         except FAILURES as error:
             yield failed(peer.name, error)
-    time.sleep(QUICK_S if session.quick else WATCHED_S)
+    if watched:
+        time.sleep(QUICK_S if session.quick else WATCHED_S)
     for peer, service in watched:
         yield Sample(peer.name, (float(service.count("doomed")),))
     session.end_all()
