@@ -34,7 +34,8 @@ BEGIN, END = "<!-- figures: made by tools/bench/run --readme -->", "<!-- figures
 def main(argv: Sequence[str]) -> int:
     """0: measured; 1: a row failed; 130: interrupted. A budget that is missed is no failure: the table says so."""
     wish = _parser().parse_args(argv)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     try:
         return _measure(wish)
     except KeyboardInterrupt:

@@ -67,7 +67,7 @@ def _taken_over_ms(take: Callable[[Path], bool], folder: Path) -> float:
     """From the kill of a holder, who is not even reaped, to our having it."""
     context = multiprocessing.get_context("fork")
     ours, its = context.Pipe()
-    holder = context.Process(target=_hold, args=(take, folder, its))
+    holder = context.Process(target=_hold, args=(take, folder, its), daemon=True)
     holder.start()
     taken = ours.recv()
     if not taken or take(folder):
@@ -92,10 +92,21 @@ def _rounds(session: Session) -> list[int]:
     base = session.fresh("rounds")
     count = session.n(ROUNDS, 3)
     context = multiprocessing.get_context("fork")
-    barrier, answers = context.Barrier(CONTENDERS + 1), context.Array("b", CONTENDERS + 1)
-    contenders = [context.Process(target=_contend, args=(one, base, barrier, answers)) for one in range(CONTENDERS)]
+    barrier, answers = context.Barrier(CONTENDERS + 1), context.Array("b", CONTENDERS)
+    contenders = [
+        context.Process(target=_contend, args=(one, base, barrier, answers), daemon=True) for one in range(CONTENDERS)
+    ]
     for contender in contenders:
         contender.start()
+    try:
+        return _winners(base, count, barrier, answers)
+    finally:
+        for contender in contenders:
+            contender.kill()
+            contender.join()
+
+
+def _winners(base: Path, count: int, barrier: Barrier, answers: "SynchronizedArray[int]") -> list[int]:
     winners: list[int] = []
     deadline = time.monotonic() + ROUNDS_S
     while len(winners) < count and time.monotonic() < deadline:
@@ -103,19 +114,15 @@ def _rounds(session: Session) -> list[int]:
         barrier.wait()
         barrier.wait()
         winners.append(sum(answers[:]))
-    answers[CONTENDERS] = 1
-    barrier.wait()
-    for contender in contenders:
-        contender.join()
     return winners
 
 
 def _contend(number: int, base: Path, barrier: Barrier, answers: "SynchronizedArray[int]") -> None:
-    """Take part until the place after everybody's answers says that it is over."""
+    """Take part until killed."""
+    for number_of_signal in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number_of_signal, signal.SIG_DFL)
     for turn in itertools.count():
         barrier.wait()
-        if answers[CONTENDERS]:
-            return
         answers[number] = int(acquire_switch_lock(_metadata(base, turn)))
         barrier.wait()
 
