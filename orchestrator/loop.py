@@ -9,40 +9,33 @@ import asyncio
 import logging
 import signal
 from collections.abc import Callable
-from pathlib import Path
 
 from journal import clock
 from journal.clock import S, Stamp, is_over
 from journal.codec import Draft
 from journal.errors import (
     JournalBusy,
-    JournalError,
     JournalForbidden,
     JournalReadOnly,
     JournalStarved,
     JournalWriteFailed,
 )
-from journal.events import Role
 from orchestrator.actions import Act, Spawn, Took, Wait
 from orchestrator.config import Config
 from orchestrator.decide import plan
 from orchestrator.doorbell import Doorbell
 from orchestrator.environments.workers import Workers
 from orchestrator.ledger import Ledger
-from orchestrator.logs.capping import OutputCap
-from orchestrator.logs.rotation import rotate_when_large
 from orchestrator.observing import Observer
 from orchestrator.performing import Performer
 from orchestrator.processes.children import Children
 from orchestrator.room import NoRoom, Standstill, need_descriptors, need_space
+from orchestrator.upkeep import Upkeep
 from orchestrator.workspace import LOGS, read_config
-from projections.state import WorkKind, WorkspaceState
-from projections.views import LOCK
+from projections.state import WorkspaceState
 
 _LOG = logging.getLogger(__name__)
 
-LOG = "orchestrator.log"
-"""Our own output, beside the journal."""
 ACTS_MAX = 200
 """Actions in a row before the event loop gets its turn: a switch has some 15, so this is insurance."""
 RETRY_S = 1.0
@@ -53,12 +46,6 @@ LEAVE_AFTER_NS = 2 * S
 """How long a signal to end waits for a journal that cannot be written."""
 PASSES = (JournalBusy, JournalForbidden, JournalReadOnly, JournalStarved, JournalWriteFailed, NoRoom)
 """What keeps everything from being done for a while: a full disk, a writer that is stopped, no descriptor left."""
-LOOK_S = 1.0
-"""How often the loop looks without having been woken, where nothing would wake it or a view could not be written."""
-RARE_LOOK_S = 5.0
-"""The same where the doorbell watches: for a writer that died between its commit and the head file (decision 15)."""
-LOCK_TOUCH_NS = 60 * S
-"""How often a held lock's file is touched: the public panel takes one for dead after 300 s."""
 
 
 class Supervisor:
@@ -78,16 +65,13 @@ class Supervisor:
         self._problems: tuple[str, ...] = ()
         self._view_problems: tuple[str, ...] = ()
         self._watched: dict[int, int] = {}
-        self._touched: Stamp | None = None
-        self._data_version = 0
         self._has_rung = True
         self._timer: asyncio.TimerHandle | None = None
-        self._ticking: asyncio.Task[None] | None = None
         self._woken = asyncio.Event()
-        self._cap = OutputCap()
         self._standstill = Standstill()
         self._signalled: Stamp | None = None
         self._bell = Doorbell(ledger.workspace.metadata, self.wake)
+        self._upkeep = Upkeep(ledger, self._bell, self.wake)
 
     @property
     def config(self) -> Config:
@@ -122,9 +106,7 @@ class Supervisor:
             loop.add_signal_handler(number, self._on_signal, number)
         self._bell.start(loop)
         self.ledger.wait_s = LOCK_WAIT_S
-        self._cap.look(self._outputs())  # nobody did while there was no orchestrator
-        if self._ticking is None:
-            self._ticking = loop.create_task(self._tick())
+        self._upkeep.start()
 
     async def tell(self, draft: Draft) -> None:
         """Journal what happened beside the loop, as soon as that can be done."""
@@ -139,12 +121,9 @@ class Supervisor:
 
     async def close(self) -> None:
         """Watch nothing any more. What runs goes on. Twice is harmless."""
-        ticking, self._ticking = self._ticking, None
-        if ticking is not None:
-            ticking.cancel()
         self._bell.stop()
         self._unwatch(set(self._watched))
-        self._cap.look(())
+        self._upkeep.stop()
         await self._performer.close()
 
     def step(self) -> None:
@@ -192,7 +171,7 @@ class Supervisor:
         if act.events and not self.ledger.commit(act.events, now):
             return
         self._use_up(act.took)
-        self._cap.expect(self._outputs())
+        self._upkeep.expect_output()
         if act.effect is not None:
             self._performer.perform(act.effect)
         self._forget_the_gone()
@@ -276,39 +255,3 @@ class Supervisor:
             self._timer = None
         if delay_s is not None:
             self._timer = asyncio.get_running_loop().call_later(min(delay_s, 3600.0), self.wake)
-
-    async def _tick(self) -> None:
-        """The look that does not depend on being woken."""
-        while True:
-            is_well = self._bell.is_watching and not self.ledger.view_problems
-            await asyncio.sleep(RARE_LOOK_S if is_well else LOOK_S)
-            self._touch_lock()
-            self._cap.look(self._outputs())
-            rotate_when_large(self.ledger.workspace.metadata / LOG)
-            try:
-                version = self.ledger.journal.data_version()
-            except JournalError as error:
-                _LOG.warning("%s; %s", error, error.hint)
-                continue
-            if version != self._data_version or not self._bell.is_watching or self.ledger.view_problems:
-                self._data_version = version
-                self.wake()
-
-    def _outputs(self) -> list[Path]:
-        """The logs that others' programs write to now. What a capture or restore prints is ours: one answer, and bounded."""
-        state, workspace = self.ledger.state, self.ledger.workspace
-        ours = [process for process in state.processes.values() if process.role is not Role.SOURCE]
-        logs = [workspace.log_path(process.environment, process.spawn) for process in ours]
-        worker = state.worker
-        if worker is not None and worker.kind in {WorkKind.PREFLIGHT, WorkKind.SYNC}:
-            logs.append(workspace.worker_log_path(worker.environment, worker.worker, worker.kind.value))
-        return logs
-
-    def _touch_lock(self) -> None:
-        if self.ledger.state.lock is None:
-            return
-        now = clock.read()
-        since = self._touched or self.ledger.state.lock.acquired
-        if is_over(since, LOCK_TOUCH_NS, now):
-            self._touched = now
-            self.ledger.touch(LOCK)

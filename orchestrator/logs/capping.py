@@ -20,6 +20,8 @@ FIRST_BYTES: Final = 1 * _MIB
 """Kept for ever: the start, with versions, devices and what could not be imported."""
 NEWEST_BYTES: Final = 16 * _MIB
 """Kept at least when it is cut, far more than anybody reads backwards. Also what is copied where no hole can be made."""
+FLOOD_BYTES: Final = 4 * _MIB
+"""More than that between two looks is a flood: the looks come faster until it is over."""
 NOTE: Final = b"\n[the middle of this output was removed, because it was large; after zeros follows the newest part]\n"
 """What stands between the two."""
 _NOTE_BYTES: Final = 4096
@@ -31,18 +33,31 @@ class OutputCap:
 
     def __init__(self) -> None:
         self._seen: frozenset[Path] = frozenset()
+        self._sizes: dict[Path, int] = {}
 
     def expect(self, logs: Iterable[Path]) -> None:
         """Look at these too next time: whoever writes to them may be gone by then."""
         self._seen |= frozenset(logs)
 
-    def look(self, logs: Iterable[Path]) -> None:
-        """Cut those that are too large: of `logs`, which are written to, and, once more, of those of the last look."""
+    def look(self, logs: Iterable[Path]) -> bool:
+        """Cut those that are too large: of `logs`, which are written to, and, once more, of those of the last look.
+
+        Whether the next look should come soon, because one of them has grown by FLOOD_BYTES.
+        """
         written_to = frozenset(logs)
         for log in sorted(written_to | self._seen):
             if cut_when_large(log):
                 _LOG.warning("removed the middle of %s: it had more than %d MiB", log, CAP_BYTES // _MIB)
+        before, self._sizes = self._sizes, {log: _size_bytes(log) for log in written_to}
         self._seen = written_to
+        return any(size - before.get(log, 0) >= FLOOD_BYTES for log, size in self._sizes.items())
+
+
+def _size_bytes(log: Path) -> int:
+    try:
+        return log.stat().st_size
+    except OSError:
+        return 0
 
 
 def cut_when_large(log: Path, *, may_punch: bool = True) -> bool:

@@ -158,6 +158,18 @@ def test_logs_are_looked_at_once_more_after_their_process_has_gone(log):
     assert not was_cut(log)
 
 
+def test_looks_come_faster_only_while_a_log_is_flooded(log):
+    cap = OutputCap()
+    flood(log, 1)
+    assert not cap.look([log])
+    flood(log, 5)
+    assert cap.look([log])
+    flood(log, 1)
+    assert not cap.look([log])
+    log.unlink()
+    assert not cap.look([log])
+
+
 def test_one_that_came_and_went_between_two_looks_is_looked_at_too(log):
     cap = OutputCap()
     cap.look([])
