@@ -75,6 +75,12 @@ class GuardLink:
         """The name of a signal that the guard has got, each once; "" when there is none."""
         return self._signals.pop(0) if self._signals else ""
 
+    @property
+    def is_asked_to_end(self) -> bool:
+        """Whether a signal has come to the guard that nobody has heeded yet."""
+        self.listen()
+        return bool(self._signals)
+
     def may_know(self, identity: Identity) -> bool:
         """Whether `identity` is the guard's child; of one that is gone, whether it can have been."""
         found = row(identity.pid) if is_alive(identity) else None

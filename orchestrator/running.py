@@ -60,12 +60,17 @@ def run_orchestrator(workspace: Workspace, options: RunOptions) -> int:
 
     Raises WorkspaceError for an environment that is none and AlreadyRunning, before anything was changed; JournalError.
     """
+    guard = options.guard
     try:
-        return _run_alone(workspace, options)
-    except (AlreadyRunning, WorkspaceError):
-        if options.guard is not None:
-            options.guard.say_leave()
+        status = _run_alone(workspace, options)
+    except Exception as error:
+        is_in_vain = isinstance(error, AlreadyRunning | WorkspaceError)
+        if guard is not None and (is_in_vain or guard.is_asked_to_end):
+            guard.say_leave()
         raise
+    if guard is not None:
+        guard.say_leave()  # also with a status that is not 0: whoever decides to leave is not to be started again
+    return status
 
 
 def _run_alone(workspace: Workspace, options: RunOptions) -> int:

@@ -18,6 +18,7 @@ def status_facts(state: WorkspaceState, *, alive: bool, now: Stamp) -> dict[str,
     main = state.main_process
     return {
         "orchestrator": {"alive": alive, "pid": None if state.orchestrator is None else state.orchestrator.pid},
+        "guard": None if state.guard is None else {"pid": state.guard.pid},
         "control_url": control_url(state),
         "serving": state.serving or None,
         "environment": state.environment or None,
@@ -120,7 +121,8 @@ def _orchestrator_line(state: WorkspaceState, *, alive: bool) -> str:
     if not alive or state.orchestrator is None:
         return "orchestrator  not running; start it with: comfygit-orchestrator spawn"
     url = control_url(state)
-    return f"orchestrator  pid {state.orchestrator.pid}" + (f", control server {url}" if url else "")
+    guard = f", guard pid {state.guard.pid}" if state.guard is not None else ", without a guard"
+    return f"orchestrator  pid {state.orchestrator.pid}{guard}" + (f", control server {url}" if url else "")
 
 
 _MINUTE_S, _HOUR_S, _DAY_S = 60, 3_600, 86_400

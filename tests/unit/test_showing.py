@@ -51,8 +51,14 @@ def test_who_serves_where_and_for_how_long():
     text = showing.status_text(SERVING, alive=True, now=NOW)
     assert text.splitlines() == [
         "serving       stable on http://127.0.0.1:8188, pid 4711, up 2 min",
-        "orchestrator  pid 100, control server http://127.0.0.1:5050",
+        "orchestrator  pid 100, without a guard, control server http://127.0.0.1:5050",
     ]
+
+
+def test_its_guard_is_named():
+    guarded = attrs.evolve(SERVING, guard=Identity(99, 5, "boot"))
+    assert "pid 100, guard pid 99, control server" in showing.status_text(guarded, alive=True, now=NOW)
+    assert showing.status_facts(guarded, alive=True, now=NOW)["guard"] == {"pid": 99}
 
 
 def test_with_a_dead_orchestrator_the_state_is_called_last_known():
