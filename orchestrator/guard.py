@@ -58,23 +58,29 @@ class Guard:
             number = signal.sigwait(AWAITED)
             if number == signal.SIGCHLD:
                 self._reap()
-            elif number == signal.SIGALRM:
+            elif number == signal.SIGALRM and not self._child:
                 self._start()
             else:
                 self._pass_on(signal.Signals(number))
         return self.status
 
     def _start(self) -> None:
-        to_read, self._say = os.pipe()
-        self._hear, to_write = os.pipe()
-        for ours in (self._say, self._hear):
-            os.set_blocking(ours, False)
-        self._since = time.monotonic()
-        self._child = os.fork()
+        opened: list[int] = []
+        try:
+            for _ in range(2):
+                opened += os.pipe()
+            self._since = time.monotonic()
+            self._child = os.fork()
+        except OSError as error:
+            _close(opened)
+            self._start_later(f"starting an orchestrator: {error}; it is tried")
+            return
+        to_read, self._say, self._hear, to_write = opened
         if self._child == 0:
             self._become_orchestrator(to_read, to_write)
-        os.close(to_read)
-        os.close(to_write)
+        _close([to_read, to_write])
+        for ours in (self._say, self._hear):
+            os.set_blocking(ours, False)
         for line in self._reaped:
             self._tell(line)
         if self._asked:
@@ -119,8 +125,7 @@ class Guard:
 
     def _orchestrator_ended(self, code: int) -> None:
         said = self._listen()
-        for descriptor in (self._hear, self._say):
-            os.close(descriptor)
+        _close([self._hear, self._say])
         pid, self._child = self._child, 0
         refused = not self._started and (code > 0 or self._asked != "")
         if code == 0 or refused or "leave" in said:
@@ -128,7 +133,10 @@ class Guard:
             return
         if time.monotonic() - self._since >= LONG_S:
             self._delay_s = FIRST_DELAY_S
-        _log(f"the orchestrator, pid {pid}, {_how(code)}; it is started again in {self._delay_s:g} s")
+        self._start_later(f"the orchestrator, pid {pid}, {_how(code)}; it is started")
+
+    def _start_later(self, why: str) -> None:
+        _log(f"{why} again in {self._delay_s:g} s")
         signal.setitimer(signal.ITIMER_REAL, self._delay_s)
         self._delay_s = min(self._delay_s * 2, MOST_DELAY_S)
 
@@ -157,6 +165,11 @@ class Guard:
         """One that does not listen, or not any more, is not waited for: its successor is told again."""
         with contextlib.suppress(OSError):
             os.write(self._say, f"{line}\n".encode())
+
+
+def _close(descriptors: "list[int]") -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)
 
 
 def _become_subreaper() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -171,6 +172,26 @@ def test_a_signal_between_two_lives_is_told_to_the_next_one_at_once(tmp_path):
         it.process.send_signal(signal.SIGTERM)
         assert it.process.wait(10) == 0
         assert it.told("said") == ["signal SIGTERM\n"]
+
+
+def test_where_nothing_can_be_started_it_is_tried_again(tmp_path):
+    with guarded(tmp_path, "serve()") as it:
+        (first,) = it.pids(1)
+        soft, hard = resource.prlimit(it.process.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(it.process.pid, resource.RLIMIT_NOFILE, (4, hard))
+        os.kill(first, signal.SIGKILL)
+        until(lambda: "Too many open files" in (tmp_path / "guard.log").read_text())
+        resource.prlimit(it.process.pid, resource.RLIMIT_NOFILE, (soft, hard))
+        assert it.pids(2)[0] == first
+
+
+def test_signals_in_quick_succession_start_no_second_one(tmp_path):
+    with guarded(tmp_path, "if again == '0':\n    os.write(int(say), b'started\\n'); sys.exit(3)\nserve()") as it:
+        until(lambda: "started again" in (tmp_path / "guard.log").read_text())
+        for _ in range(20):
+            it.process.send_signal(signal.SIGHUP)
+        assert it.process.wait(10) == 0
+        assert len(set(it.told("pid"))) == 1  # the first one tells nothing
 
 
 def test_how_an_orphan_ended_is_told_to_every_orchestrator_from_then_on(tmp_path):
