@@ -25,16 +25,15 @@ def start_dying(live, environment, order):
     return live.until(lambda state: state.serving == environment)
 
 
-@pytest.mark.scenario("B-01")
 @pytest.mark.parametrize("moment", ["before", "after"])
 @pytest.mark.parametrize("event", GOOD)
 def test_a_good_switch_ends_whatever_event_its_orchestrator_is_killed_at(workspace, tmp_path, event, moment):
     live = workspace(good=None, other=None)
     order = tmp_path / "dying"
-    order.write_text("nothing 1 after")
+    dying_orchestrator.give(order, "nothing", 1, "after")
     start_dying(live, "good", order)
     dead = live.state().orchestrator
-    order.write_text(f"{event} 1 {moment}")
+    dying_orchestrator.give(order, event, 1, moment)
     live.switch("other")
     live.until(lambda state: state.serving == "other" and state.lock is None)
     until(lambda: not order.exists() and not is_alive(dead))

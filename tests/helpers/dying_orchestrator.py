@@ -19,6 +19,13 @@ from orchestrator.cli import main
 DYING_AT = "DYING_ORCHESTRATOR_AT"
 
 
+def give(order: Path, event: str, occurrence: int, moment: str) -> None:
+    """Tell it in one go: an orchestrator may be reading."""
+    written = order.with_suffix(".written")
+    written.write_text(f"{event} {occurrence} {moment}")
+    written.replace(order)
+
+
 def install(order: Path) -> None:
     """Let this process die as `order` tells, whenever it is written."""
     append = Journal.append
