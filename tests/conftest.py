@@ -11,6 +11,7 @@ pytest_plugins = ["tests.helpers.scenario_ledger", "tests.helpers.leftovers", "t
 
 KIND_OF_FOLDER = {
     "unit": pytest.mark.unit,
+    "simulation": pytest.mark.unit,
     "contract": pytest.mark.integration,
     "stateful": pytest.mark.integration,
     "integration": pytest.mark.integration,

@@ -1,0 +1,1 @@
+"""The real rules against a simulated world, in virtual time. The world itself is in tests/helpers/simulated_*.py."""
