@@ -17,7 +17,7 @@ from orchestrator.environments.content_files import content_digest, digest_of
 from orchestrator.environments.git_content import load, ref_of
 from orchestrator.workspace import EnvironmentPaths
 from projections.generations import Generation
-from tests.helpers.invariants import must
+from tests.helpers.broken_invariant import must
 
 _GENERATION = re.compile(r"refs/comfygit-journal/([0-9]+)")
 _OTHER = "refs/comfygit-journal-other/"

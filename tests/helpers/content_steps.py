@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from comfyui_stand_in.comfygit import git
 from journal.events import RestoreStarted
 from projections.generations import find
+from tests.helpers.broken_invariant import must
 from tests.helpers.content_on_disk import BREAKS, WorldOnDisk
 from tests.helpers.content_template import NAMES, WORKFLOWS, Template
-from tests.helpers.invariants import must
 
 
 class How(StrEnum):

@@ -10,9 +10,9 @@ from orchestrator.config import Config
 from orchestrator.environments.core_sync_program import main as sync
 from orchestrator.environments.git_content import keep, ref_of
 from orchestrator.workspace import EnvironmentPaths
+from tests.helpers.broken_invariant import must
 from tests.helpers.content_on_disk import BREAKS, WorldOnDisk
 from tests.helpers.content_owner import Owner
-from tests.helpers.invariants import must
 
 NAMES = ("alpha", "beta")
 FOREIGN = frozenset(range(10, 40, 2))

@@ -1,4 +1,4 @@
-"""What must hold in every history, checked after each transaction and each effect. Counted from the log, not from the state."""
+"""What must hold in every history, checked after each transaction and each effect. More of it is in `log_rules`."""
 
 from collections.abc import Sequence
 
@@ -11,12 +11,9 @@ from journal.events import (
     FileIngested,
     FileRejected,
     HealthConfirmed,
-    HealthProbed,
     LockAcquired,
     LockBroken,
     LockReleased,
-    OrchestratorLost,
-    OrchestratorStarted,
     OrchestratorStopped,
     PreflightStarted,
     ProcessExited,
@@ -28,6 +25,7 @@ from journal.events import (
     RestartRequested,
     RestoreStarted,
     RollbackTried,
+    SourceSeen,
     StartPlanned,
     SwitchAborted,
     SwitchCompleted,
@@ -52,6 +50,7 @@ from orchestrator.actions import (
     TakeFile,
     TakeForeignLock,
 )
+from orchestrator.config import Config
 from orchestrator.deciding.situation import BREAKER_WINDOW_NS
 from projections.evolve_supervision import inbox_key
 from projections.generations import Candidate
@@ -59,22 +58,24 @@ from projections.rollback import TRIES_MAX
 from projections.state import Goal, WorkspaceState
 from projections.switching import Stage
 from projections.views import status_document
+from tests.helpers.broken_invariant import BrokenInvariantError, must
+from tests.helpers.log_rules import LogRules
+from tests.helpers.log_rules_of_processes import HealthRules, ProcessRules, StartRules
+from tests.helpers.log_rules_of_switches import CandidateRules, RequestRules, SwitchRules
 from tests.helpers.simulated_comfyui import SimulatedProcess
 from tests.helpers.simulated_machine import SimulatedMachine
 
+RULES: tuple[type[LogRules], ...] = (
+    HealthRules,
+    ProcessRules,
+    StartRules,
+    SwitchRules,
+    RequestRules,
+    CandidateRules,
+)
 TERMINAL = (SwitchCompleted, SwitchRolledBack, SwitchCriticallyFailed, SwitchAborted)
 STARTS_MAX = 8
 """ComfyUIs started in any minute without anybody asking in between, switches aside."""
-
-
-class BrokenInvariantError(AssertionError):
-    """Something that must never be the case was the case."""
-
-
-def must(condition: object, message: str, *facts: object) -> None:
-    """Raise BrokenInvariantError unless `condition` holds; `facts` fill the message, only then."""
-    if not condition:
-        raise BrokenInvariantError(message.format(*facts))
 
 
 @attrs.define
@@ -82,15 +83,18 @@ class Invariants:
     """Watches one history from its beginning."""
 
     machine: SimulatedMachine
-    required_successes: int = 3
+    config: Config
     log: list[Recorded] = attrs.Factory(list)
-    run_of_successes: dict[int, int] = attrs.Factory(dict)
     taken: set[str] = attrs.Factory(set)
     spawned: set[int] = attrs.Factory(set)
     exited: set[int] = attrs.Factory(set)
-    believed: set[tuple[str, int | None]] = attrs.Factory(set)
     plain_starts_ns: list[int] = attrs.Factory(list)
     shown: tuple[int, int] = (0, 0)
+    rules: tuple[LogRules, ...] = ()
+
+    def __attrs_post_init__(self) -> None:
+        """Each group of rules counts for itself."""
+        self.rules = tuple(kind(self.machine, self.config) for kind in RULES)
 
     # ---------------------------------------------------- transactions
 
@@ -98,15 +102,9 @@ class Invariants:
         """Look at one event and the state that it meets."""
         event = recorded.event
         self.log.append(recorded)
+        for rules in self.rules:
+            rules.before_event(state, recorded)
         match event:
-            case OrchestratorStarted() | OrchestratorLost():
-                self.run_of_successes.clear()
-            case HealthProbed():
-                self.run_of_successes[event.spawn] = self.run_of_successes.get(event.spawn, 0) + 1 if event.ok else 0
-                must(event.successes == self.run_of_successes[event.spawn], "{} counts wrongly", event)
-            case HealthConfirmed():
-                run = self.run_of_successes.get(event.spawn, 0)
-                must(run >= self.required_successes, "{} after {} successes in a row", event, run)
             case FileIngested() | FileRejected():
                 key = inbox_key(event.name, event.sha256, event.mtime_ns, event.inode)
                 must(key not in self.taken, "{} is taken in twice", key)
@@ -134,8 +132,11 @@ class Invariants:
             case RestoreStarted():
                 self._present_is_saved(state, event)
 
-    def after_transaction(self, before: WorkspaceState, drafts: Sequence[Event], after: WorkspaceState) -> None:
+    def after_transaction(self, before: WorkspaceState, appended: Sequence[Recorded], after: WorkspaceState) -> None:
         """Look at the state between two transactions."""
+        for rules in self.rules:
+            rules.after_transaction(appended, after)
+        drafts = [recorded.event for recorded in appended]
         switch_is_open = after.job is not None and after.job.is_switch
         must((after.lock is not None) == switch_is_open, "lock {}, job {}", after.lock, after.job)
         if after.lock is not None and after.job is not None:
@@ -152,11 +153,20 @@ class Invariants:
             if isinstance(event, OrchestratorStopped):
                 must(not self._started_alive() and after.worker is None, "it leaves something running")
 
+    def at_rest(self, state: WorkspaceState) -> None:
+        """Look at the state when nothing is under way."""
+        must(state.lock is None, "at rest, but locked")
+        for rules in self.rules:
+            rules.at_rest(state)
+
     def _nothing_is_lost(self, state: WorkspaceState) -> None:
-        """Whatever of ours is alive, the state knows of."""
-        strays = [spawn for spawn, process in self._started_alive() if spawn not in state.processes]
+        """Whatever of ours is alive, the state knows of; and there is never more than one."""
+        alive = self._started_alive()
+        strays = [spawn for spawn, process in alive if spawn not in state.processes]
         must(not strays, "alive and forgotten: spawns {}", strays)
-        at_work = {worker.worker for worker in self.machine.workers.values() if worker.is_alive(self.machine.now_ns)}
+        must(len(alive) <= 1, "two are alive at once: {}", alive)
+        now_ns = self.machine.now_ns
+        at_work = {worker.worker for worker in self.machine.workers.values() if worker.ends_ns > now_ns}
         known = set() if state.worker is None else {state.worker.worker}
         must(at_work <= known, "at work and forgotten: {}", at_work - known)
 
@@ -182,7 +192,7 @@ class Invariants:
             must(confirmed == [serving.spawn], "{} without a validation of {}", event, serving)
 
     def _started_alive(self) -> list[tuple[int, SimulatedProcess]]:
-        return [(spawn, one) for spawn, one in self.machine.started.items() if one.is_alive(self.machine.now_ns)]
+        return [(one.spawn, one) for one in self.machine.alive() if one.spawn is not None]
 
     def _progress_never_falls(self, state: WorkspaceState) -> None:
         document = status_document(state) or {}
@@ -250,11 +260,20 @@ class Invariants:
         if isinstance(effect, Spawn):
             must(not self._started_alive(), "{} while {} lives", effect, self._started_alive())
             must(not self.machine.port_holder(), "{} while the port is taken", effect)
+        if isinstance(effect, Signal):
+            must(self._is_to_be_signalled(effect), "{} goes to nobody of ours", effect)
         if isinstance(effect, StartSync | StartRestore):
             at_home = [one for _, one in self._started_alive() if one.environment == effect.environment]
             must(not at_home, "{} under the feet of {}", effect, at_home)
         last = drafts[-1] if drafts else None
         must(self._is_intended(effect, last), "{} without an intention; last event {}", effect, last)
+
+    def _is_to_be_signalled(self, effect: Signal) -> bool:
+        """Whether it is what that spawn started, or the source that this switch has seen."""
+        started, seen = self.machine.started.get(effect.spawn), self._event(effect.spawn)
+        if isinstance(seen, SourceSeen):
+            return seen.identity == effect.identity
+        return started is not None and started.identity == effect.identity
 
     def _is_intended(self, effect: Effect, last: Event | None) -> bool:
         match effect:

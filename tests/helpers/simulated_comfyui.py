@@ -35,7 +35,7 @@ class Script:
     """One start of a ComfyUI; times in seconds from that start. `serves_after_s` is when its port opens.
 
     `survivors` of its descendants outlive it until they are swept. `found_after_s`: how long an orchestrator that did
-    not start it itself cannot tell whether it is there.
+    not start it itself cannot tell whether it is there. `needs_port`: it ends with 1 where somebody else has its port.
     """
 
     serves_after_s: float = 2.0
@@ -47,6 +47,7 @@ class Script:
     survivors: int = 0
     found_after_s: float = 0.0
     error: str = ""
+    needs_port: bool = False
 
 
 HEALTHY = Script()
@@ -129,18 +130,25 @@ def _next(items: list[_T]) -> _T:
 
 @attrs.define(eq=False)
 class SimulatedProcess:
-    """A ComfyUI that was really started, whoever knows of it. `parent` started it; only it learns the exit code."""
+    """A ComfyUI that was really started, whoever knows of it. `spawn` is None where nobody supervises it.
+
+    `parent` started it, and learns its exit code. `reaped`: so does the parent's guard, after the parent's death.
+    `shut_out`: somebody else has taken its port before it came to that.
+    """
 
     identity: Identity
     environment: str
     script: Script
     parent: Identity | None
     started_ns: int
+    spawn: int | None = None
     ends_ns: int = NEVER_NS
     code: int | None = None
     signal: str = ""
     survivors: int = 0
     probed: int = 0
+    reaped: bool = True
+    shut_out: bool = False
 
     def __attrs_post_init__(self) -> None:
         """Follow the script from the start on."""
@@ -154,9 +162,16 @@ class SimulatedProcess:
 
     def has_port(self, now_ns: int) -> bool:
         """Whether it has opened its port and still holds it."""
-        if math.isinf(self.script.serves_after_s) or not self.is_alive(now_ns):
+        if self.shut_out or math.isinf(self.script.serves_after_s) or not self.is_alive(now_ns):
             return False
         return now_ns >= self.started_ns + seconds(self.script.serves_after_s)
+
+    def lose_port(self, now_ns: int) -> None:
+        """Somebody else has its port, if it does not have it yet."""
+        if not self.has_port(now_ns):
+            self.shut_out = True
+            if self.script.needs_port and not math.isinf(self.script.serves_after_s):
+                self._end_at(max(now_ns, self.started_ns + seconds(self.script.serves_after_s)), 1, "")
 
     def get_signal(self, name: str, now_ns: int) -> None:
         """End after the scripted time, or not at all. A ComfyUI cleans up after SIGINT and leaves with 0."""

@@ -2,7 +2,7 @@
 
 import heapq
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 
 import attrs
 
@@ -11,7 +11,7 @@ from journal.identity import Identity
 from orchestrator.world import AskKind, InboxItem
 from projections.evolve_supervision import inbox_key
 from projections.views import REQUEST
-from tests.helpers.simulated_comfyui import SimulatedEnvironment, SimulatedProcess, SimulatedWorker
+from tests.helpers.simulated_comfyui import NEVER_NS, SimulatedEnvironment, SimulatedProcess, SimulatedWorker
 
 NOON_NS = 1_772_366_400_000_000_000
 """Where the wall clock stands at the start: 2026-03-01T12:00:00Z."""
@@ -36,8 +36,9 @@ class File:
 class SimulatedMachine:
     """Time passes only by `advance`. `started` are ComfyUIs by their spawn, `foreign` those that somebody else started.
 
-    `guarded`: somebody reaps orphans, so that the next orchestrator learns their exit codes. `stranger` describes a
-    program that holds the port and is no ComfyUI of this workspace.
+    `guarded`: a guard lives, which reaps orphans, so that the next orchestrator learns their exit codes. `stranger` describes
+    a program that holds the port and is no ComfyUI of this workspace; it answers probes where `stranger_answers`.
+    `honest` has for each spawn whether the last probe of it was answered well, and by itself. `full`: so is the disk.
     """
 
     environments: dict[str, SimulatedEnvironment]
@@ -50,9 +51,15 @@ class SimulatedMachine:
     foreign: list[SimulatedProcess] = attrs.Factory(list)
     workers: dict[int, SimulatedWorker] = attrs.Factory(dict)
     files: dict[str, File] = attrs.Factory(dict)
+    written: dict[str, InboxItem] = attrs.Factory(dict)
     foreign_lock: Stamp | None = None
     stranger: str = ""
+    stranger_answers: bool = True
+    honest: dict[int, bool] = attrs.Factory(dict)
+    full: bool = False
     woken: bool = True
+    _known: dict[Identity, SimulatedProcess] = attrs.Factory(dict)
+    _running: list[SimulatedProcess] = attrs.Factory(list)
     _agenda: list[tuple[int, int, bool, Callable[[], None] | None]] = attrs.Factory(list)
     _numbers: Iterator[int] = attrs.Factory(lambda: itertools.count(1))
 
@@ -99,40 +106,70 @@ class SimulatedMachine:
         pid = 1000 + next(self._numbers)
         return Identity(pid, (self.now_ns - self.booted_ns) // (10 * MS), self.boot_id)
 
-    def start(self, environment: str, parent: Identity | None) -> SimulatedProcess:
-        """Start a ComfyUI as the environment's next script says."""
+    def start(self, environment: str, parent: Identity | None, spawn: int | None = None) -> SimulatedProcess | str:
+        """Start a ComfyUI as the environment's next script says; or why that is not possible."""
         script = self.environments[environment].next_script()
-        process = SimulatedProcess(self.new_identity(), environment, script, parent, self.now_ns)
-        self.schedule(process.ends_ns)
+        if script.error:
+            return script.error
+        process = SimulatedProcess(self.new_identity(), environment, script, parent, self.now_ns, spawn)
+        self._known[process.identity] = process
+        self._running.append(process)
+        if spawn is None:
+            self.foreign.append(process)
+        else:
+            self.started[spawn] = process
+        self._wake_at_end(process)
         return process
-
-    def comfyuis(self) -> Iterable[SimulatedProcess]:
-        """Every one that was ever started."""
-        return (*self.started.values(), *self.foreign)
 
     def find(self, identity: Identity | None) -> SimulatedProcess | None:
         """The ComfyUI with that identity."""
-        return next((process for process in self.comfyuis() if process.identity == identity), None)
+        return None if identity is None else self._known.get(identity)
 
     def alive(self) -> list[SimulatedProcess]:
         """The ComfyUIs that run."""
-        return [process for process in self.comfyuis() if process.is_alive(self.now_ns)]
+        now_ns = self.now_ns
+        if any(process.ends_ns <= now_ns for process in self._running):
+            self._running = [process for process in self._running if process.ends_ns > now_ns]
+        return list(self._running)
 
     def signal(self, identity: Identity, name: str) -> None:
         """Send a signal; the sender will notice the end."""
         process = self.find(identity)
         if process is not None:
             process.get_signal(name, self.now_ns)
-            self.schedule(process.ends_ns)
+            self._wake_at_end(process)
+
+    def orphan(self, but: Identity | None = None) -> None:
+        """Whoever would reap those whose parent is not `but` is gone: nobody learns their exit codes any more."""
+        for process in self._known.values():
+            if but is None or process.parent != but:
+                process.reaped = False
 
     def port_holder(self) -> str:
         """Who holds the port, in words; "" when it is free."""
-        serving = next((one for one in self.comfyuis() if one.has_port(self.now_ns)), None)
-        return self.stranger or (f"pid {serving.identity.pid}" if serving else "")
+        if self.stranger:
+            return self.stranger
+        serving = next((one for one in self.alive() if one.has_port(self.now_ns)), None)
+        return f"pid {serving.identity.pid}" if serving else ""
+
+    def take_port(self, stranger: str, *, answers: bool = True) -> None:
+        """A stranger takes the port from whoever of ours has not opened it yet."""
+        self.stranger, self.stranger_answers = stranger, answers
+        for process in self.alive():
+            process.lose_port(self.now_ns)
+            self._wake_at_end(process)
+
+    def leave_port(self) -> None:
+        """The stranger is gone."""
+        self.stranger = ""
+
+    def _wake_at_end(self, process: SimulatedProcess) -> None:
+        if process.ends_ns < NEVER_NS:
+            self.schedule(process.ends_ns)
 
     def lose_power(self) -> None:
         """Everything ends, and the next boot begins with its own monotonic clock."""
-        for process in self.comfyuis():
+        for process in self.alive():
             process.vanish(self.now_ns)
         for worker in self.workers.values():
             worker.end_early(self.now_ns)
@@ -156,10 +193,21 @@ class SimulatedMachine:
             content=f"file {number}",
             **fields,  # type: ignore[arg-type]
         )
-        self.files[name] = File(item, self.now_ns + seconds(takes_s))
+        self.put(item, takes_s=takes_s)
+        return item
+
+    def copy(self, item: InboxItem) -> InboxItem:
+        """The same content in another file, just written."""
+        inode, mtime_ns = next(self._numbers), self.now().wall_ns
+        key = inbox_key(item.name, item.sha256, mtime_ns, inode)
+        return attrs.evolve(item, inode=inode, mtime_ns=mtime_ns, key=key)
+
+    def put(self, item: InboxItem, *, takes_s: float = 0.0) -> None:
+        """Have this file lie there."""
+        self.written[item.key] = item
+        self.files[item.name] = File(item, self.now_ns + seconds(takes_s))
         self.schedule(self.now_ns)
         self.schedule(self.now_ns + seconds(takes_s), wakes=False)
-        return item
 
     def inbox(self) -> tuple[InboxItem, ...]:
         """What lies in the inbox, commands first."""

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import attrs
 
 from journal.clock import seconds
-from journal.events import Origin, Role
+from journal.events import Role
 from journal.identity import Identity
 from orchestrator.actions import (
     Effect,
@@ -95,7 +95,7 @@ class SimulatedOrchestrator:
         found = machine.find(identity)
         if found is not None and found.is_alive(machine.now_ns):
             return ChildFacts(Presence.ALIVE, identity)
-        if found is None or process.role is Role.SOURCE or not (machine.guarded or found.parent == self.me):
+        if found is None or process.role is Role.SOURCE or not (found.reaped or found.parent == self.me):
             return ChildFacts(Presence.GONE, identity, left_behind=_pids(0 if found is None else found.survivors))
         return ChildFacts(
             Presence.GONE, identity, code=found.code, signal=found.signal, left_behind=_pids(found.survivors)
@@ -134,12 +134,12 @@ class SimulatedOrchestrator:
         if state.processes:
             return None
         names = {item.source for item in inbox if item.target}
-        if state.job is not None and state.job.origin is Origin.FILE and not state.job.rolling_back:
+        if state.job is not None and state.job.origin.is_a_page and not state.job.rolling_back:
             names.add(state.job.source)
-        return next(
-            (one.identity for one in self.machine.foreign if one.environment in names and one in self.machine.alive()),
-            None,
-        )
+        if not names:
+            return None
+        alive = self.machine.alive()
+        return next((one.identity for one in alive if one.spawn is None and one.environment in names), None)
 
     def _environment(self, name: str, *, fingerprint: bool) -> EnvironmentFacts:
         problem = self.machine.problem_of(name)
@@ -233,30 +233,28 @@ class SimulatedOrchestrator:
 
     def _spawn(self, effect: Spawn) -> None:
         problem = self.machine.problem_of(effect.environment)
-        process = None if problem else self.machine.start(effect.environment, self.me)
-        if process is None or process.script.error:
-            self.failed_starts[effect.spawn] = problem if process is None else process.script.error
-        else:
-            self.machine.started[effect.spawn] = process
+        outcome = problem or self.machine.start(effect.environment, self.me, effect.spawn)
+        if isinstance(outcome, str):
+            self.failed_starts[effect.spawn] = outcome
 
     def _probe(self, effect: Probe, state: WorkspaceState) -> None:
         machine = self.machine
         process = machine.find(state.processes[effect.spawn].identity)
-        answer: tuple[bool, int, int | None, str]
-        if machine.stranger:
+        answer: tuple[bool, int, int | None, str] = (False, 1_000_000, None, "connection refused")
+        stranger = machine.stranger if machine.stranger_answers else ""
+        if stranger:
             answer = (True, 5_000_000, 200, "")
-        elif process is None:
-            answer = (False, 1_000_000, None, "connection refused")
-        else:
+        elif process is not None:
             answer = process.answer(machine.now_ns, effect.timeout_ns)
         ok, latency_ns, status, error = answer
         self.probing = True
-        facts = ProbeFacts(effect.spawn, ok, latency_ns, status, error, machine.stranger)
+        facts = ProbeFacts(effect.spawn, ok, latency_ns, status, error, stranger)
         machine.schedule(machine.now_ns + latency_ns, lambda: self._answered(facts))
 
     def _answered(self, facts: ProbeFacts) -> None:
         self.probe, self.probing = facts, False
         self.looks = looks_after(self.looks, facts, self.machine.now())
+        self.machine.honest[facts.spawn] = facts.ok and not facts.stranger
 
     def _start_work(self, worker: int, work: Work, finish: Callable[[], None] = nothing) -> None:
         machine = self.machine

@@ -760,7 +760,7 @@ def test_the_simulation_tells_when_an_invariant_is_broken():
     world = serving("b")
     world.ask_switch("b")
     world.run_until(lambda w: w.state.job.stage is Stage.VALIDATING)
-    world.machine.started[99_999] = world.machine.start("a", None)
+    world.machine.start("a", None, spawn=99_999)
 
     with pytest.raises(BrokenInvariantError, match="alive and forgotten"):
         world.run_to_rest()

@@ -1,6 +1,9 @@
-"""Random histories: whatever happens in whatever order, no invariant breaks and everything that was begun comes to its end."""
+"""Random histories: whatever happens in whatever order, no invariant breaks and everything that was begun comes to its end.
 
-import random
+10,000 of them with `tools/test --long`, a share of them otherwise. `python -m tests.simulation.replay SEED` replays one.
+"""
+
+import gc
 
 import pytest
 from hypothesis import given, settings
@@ -8,60 +11,35 @@ from hypothesis import strategies as st
 
 from projections.evolve import fold
 from projections.views import views
-from tests.helpers.chaos import Chaos, come_to_rest, random_world, run_history
+from tests.simulation.cases import Case, failure, play, shrunk
 
 # slow when measured, and what it runs has unit tests of its own
-pytestmark = [pytest.mark.slow, pytest.mark.no_cover]
+pytestmark = [pytest.mark.slow, pytest.mark.no_cover, pytest.mark.timeout(900)]
 
-BATCHES, BATCH = 4, 25
+IS_LONG = settings.get_current_profile_name() == "long"
+HISTORIES = 10_000 if IS_LONG else 1_000
+BATCHES = 20
+"""Each is a test of its own, so that several processes share them."""
 
 
+@pytest.mark.scenario("B-18")
 @pytest.mark.parametrize("batch", range(BATCHES))
 def test_random_histories_keep_every_invariant(batch):
-    for seed in range(batch * BATCH, (batch + 1) * BATCH):
-        try:
-            run_history(seed, happenings=8)
-        except AssertionError as error:
-            message = f"history {seed}: {error}"
-            raise AssertionError(message) from error
-
-
-@settings(max_examples=25)
-@given(
-    st.integers(0, 2**32),
-    st.lists(
-        st.sampled_from(
-            [
-                "ask_switch",
-                "write_request",
-                "kill_orchestrator",
-                "end_a_process",
-                "write_command",
-                "lose_power",
-                "take_the_port",
-                "vanish",
-            ]
-        ),
-        max_size=6,
-    ),
-    st.floats(0, 5),
-)
-def test_whatever_is_chosen_to_happen_comes_to_rest(seed, happenings, every_s):
-    chance = random.Random(seed)
-    world = random_world(chance)
-    world.run_orchestrator("a")
-    for name in happenings:
-        world.run(every_s)
-        getattr(Chaos(chance, world), name)()
-        if world.orchestrator is None:
-            world.run_orchestrator(manual=False)
-    come_to_rest(world)
+    gc.collect()
+    gc.freeze()  # what is there now stays: histories leave enough to look through
+    try:
+        for seed in range(batch * HISTORIES // BATCHES, (batch + 1) * HISTORIES // BATCHES):
+            found = failure(Case(seed))
+            if found:
+                pytest.fail(f"seed {seed}: {found}\nreplay it: {shrunk(Case(seed)).command}")
+    finally:
+        gc.unfreeze()
 
 
 @settings(max_examples=15)
 @given(st.integers(0, 10_000), st.floats(0, 1))
 def test_any_history_can_be_folded_in_two_parts_and_shows_the_same(seed, share):
-    world = run_history(seed, happenings=3)
+    world = play(Case(seed, kept=(0, 1, 2)))
     cut = int(share * len(world.journal))
     state = fold(world.journal[cut:], fold(world.journal[:cut]))
 
@@ -70,4 +48,12 @@ def test_any_history_can_be_folded_in_two_parts_and_shows_the_same(seed, share):
 
 
 def test_the_same_seed_is_the_same_history():
-    assert run_history(7).journal == run_history(7).journal
+    assert play(Case(7)).journal == play(Case(7)).journal
+
+
+def test_leaving_something_out_changes_nothing_of_what_happens_before_it():
+    whole, part = play(Case(7)), play(Case(7, kept=tuple(range(6))))
+    same = [one == other for one, other in zip(whole.journal, part.journal, strict=False)]
+
+    assert len(same) > 20
+    assert all(same[:20])

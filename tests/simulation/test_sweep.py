@@ -9,7 +9,7 @@ from journal.events import ShutdownRequested, SwitchAborted
 from orchestrator.config import Config
 from orchestrator.world import AskKind
 from projections.state import OutcomeState
-from tests.helpers.invariants import must
+from tests.helpers.broken_invariant import must
 from tests.helpers.simulated_comfyui import DIES_AT_START, Script, SimulatedEnvironment, Work
 from tests.helpers.simulated_world import SimulatedWorld
 
