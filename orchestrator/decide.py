@@ -8,8 +8,6 @@ perform or nothing more to do: one step of the loop is one transaction.
 from collections.abc import Callable
 from typing import Final
 
-import attrs
-
 from journal.clock import Stamp
 from journal.codec import Actor, Draft
 from orchestrator.actions import Act, Decision, Took, Wait
@@ -65,7 +63,7 @@ def plan(state: WorkspaceState, world: World, now: Stamp, config: Config, actor:
             return Act(drafts, None, took) if drafts or took else decision
         drafts, took = (*drafts, *decision.events), took | decision.took
         if decision.effect is not None:
-            return attrs.evolve(decision, events=drafts, took=took)
+            return Act(drafts, decision.effect, took)
         state = foresee(state, decision.events, now, actor)
         world = world.without(decision.took)
     names = ", ".join(draft.event.stored_name for draft in drafts[-6:])

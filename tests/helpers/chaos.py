@@ -316,6 +316,7 @@ def still_works(world: SimulatedWorld) -> None:
             process.vanish(machine.now_ns)
     machine.schedule(machine.now_ns)
     machine.foreign_lock = None
+    machine.files.clear()  # also a command to whoever is started next
     if world.orchestrator is None:
         world.run_orchestrator()
     world.ask_switch(target)

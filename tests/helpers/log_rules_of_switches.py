@@ -72,8 +72,10 @@ class SwitchRules(LogRules):
         self.given_up = True
 
     def _abort(self, _state: WorkspaceState, _recorded: Recorded, event: AbortRequested) -> None:
-        if self.open is not None and (event.manual_pid is not None or not self.given_up):
-            self.aborted = True
+        if self.open is not None and event.manual_pid is None and not self.given_up:
+            self.aborted = (
+                True  # one for a ComfyUI that was started by hand is an end, until somebody starts us by hand
+            )
 
     def _signalled(self, _state: WorkspaceState, _recorded: Recorded, event: ProcessSignalled) -> None:
         self.signalled.add(event.spawn)
