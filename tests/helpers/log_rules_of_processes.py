@@ -38,6 +38,7 @@ from journal.events import (
 )
 from journal.identity import Identity
 from orchestrator.deciding.idling import FIRST_RETRY_NS
+from orchestrator.deciding.settling import EXIT_SWITCH
 from projections.state import STARTS_KEPT, WorkspaceState
 from tests.helpers.broken_invariant import must
 from tests.helpers.log_rules import LogRules
@@ -252,7 +253,8 @@ class StartRules(LogRules):
             return
         self.failures += 1
         since = self.completed.get(event.spawn)
-        in_probation = since is not None and elapsed_ns(since, recorded.at) < seconds(self.config.probation_s)
+        broke = event.code != EXIT_SWITCH  # one that nobody asked for ends the probation unproven, and is retried
+        in_probation = broke and since is not None and elapsed_ns(since, recorded.at) < seconds(self.config.probation_s)
         elsewhere = [g for g in state.generations if g.is_good and g.environment != state.environment]
         self.recovery_due = in_probation and bool(elsewhere) and not state.recovered
 

@@ -39,6 +39,12 @@ from projections.views import LOCK, PID, REQUEST, views
 from tests.helpers.broken_invariant import must
 from tests.helpers.log_rules import LogRules
 
+
+def is_recovery(event: Event) -> bool:
+    """Whether it was caused by how a ComfyUI ended, which nobody asked for."""
+    return isinstance(event, SwitchRequested) and event.kind is SwitchKind.RECOVER
+
+
 ANSWERS = (SwitchRequested, SwitchRefused, RestartRequested, ShutdownRequested, AbortRequested)
 
 
@@ -159,7 +165,7 @@ class RequestRules(LogRules):
                 must(len(answers) == 1, "{} is answered {} times", one.event, len(answers))
                 self._is_the_answer(one.event, answers[0])
                 self.answered.add(one.seq)
-            elif one.cause is not None and isinstance(one.event, ANSWERS):
+            elif one.cause is not None and isinstance(one.event, ANSWERS) and not is_recovery(one.event):
                 must(one.cause in {r.seq for r in appended}, "{} answers {} again", one.event, one.cause)
 
     def _is_the_answer(self, event: FileIngested, answer: Event) -> None:
