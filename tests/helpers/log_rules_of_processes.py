@@ -35,6 +35,7 @@ from journal.events import (
     SwitchRequested,
     SyncFinished,
     SyncSkipped,
+    SyncStarted,
 )
 from journal.identity import Identity
 from orchestrator.deciding.idling import FIRST_RETRY_NS
@@ -142,7 +143,9 @@ class ProcessRules(LogRules):
             waited_ns = elapsed_ns(job.requested, recorded.at)
             must(waited_ns >= seconds(self.config.source_grace_s), "{} after {} ns of its grace", event, waited_ns)
 
-    def _signalled(self, _state: WorkspaceState, recorded: Recorded, event: ProcessSignalled) -> None:
+    def _signalled(self, state: WorkspaceState, recorded: Recorded, event: ProcessSignalled) -> None:
+        found = self.machine.find(state.processes[event.spawn].identity)
+        must(event.rung < 1 or found is None or found.received, "{}, but the signal before it was never sent", event)
         asked = self.asked.get(event.spawn)
         must(asked is not None, "{} without a stop", event)
         reached = self.rungs.get(event.spawn, -1)
@@ -167,6 +170,8 @@ class ProcessRules(LogRules):
         switch_of_others = state.job is not None and state.job.is_switch and state.job.spawn != event.spawn
         expected = {0: {ExitCause.CLEAN}, 42: {ExitCause.RESTART, ExitCause.CRASH}}.get(event.code or 0)
         if event.code == 43:
+            unfinished = [file for file in self.machine.files.values() if file.finished_ns > self.machine.now_ns]
+            must(not unfinished, "{} before its request is there: {}", event, unfinished)
             expected = {ExitCause.SWITCH} if switch_of_others else {ExitCause.SWITCH, ExitCause.CRASH}
         elif event.code is None:
             expected = {ExitCause.CRASH} if event.signal else {ExitCause.SWITCH, ExitCause.RESTART, ExitCause.CRASH}
@@ -192,14 +197,25 @@ class StartRules(LogRules):
         self.failures = 0
         self.unasked: list[Stamp] = []
         self.recovery_due = False
+        self.recovered = False
+        self.ended_badly: set[str] = set()
         self.completed: dict[int, Stamp] = {}
         self.critical = False
 
     def _attempt(self, _state: WorkspaceState, _recorded: Recorded, _event: object) -> None:
         self.synced = ""
 
-    def _has_synced(self, _state: WorkspaceState, _recorded: Recorded, event: Any) -> None:
-        if isinstance(event, SyncSkipped) or event.ok or event.tolerated:
+    def _sync_started(self, _state: WorkspaceState, _recorded: Recorded, event: SyncStarted) -> None:
+        self.ended_badly.add(event.environment)
+
+    def _sync_skipped(self, _state: WorkspaceState, _recorded: Recorded, event: SyncSkipped) -> None:
+        must(event.environment not in self.ended_badly, "{}, but the last one did not end well", event)
+        self.synced = event.environment
+
+    def _sync_finished(self, _state: WorkspaceState, _recorded: Recorded, event: SyncFinished) -> None:
+        if event.ok:
+            self.ended_badly.discard(event.environment)
+        if event.ok or event.tolerated:
             self.synced = event.environment
 
     def _intended(self, _state: WorkspaceState, recorded: Recorded, event: ProcessIntended) -> None:
@@ -230,6 +246,9 @@ class StartRules(LogRules):
         self.synced, self.not_before, self.recovery_due = "", None, False
         if event.kind is not SwitchKind.RECOVER:
             self._forgive()
+            return
+        must(not self.recovered, "{} for the second time by itself", event)
+        self.recovered = True
 
     def _calm(self, _state: WorkspaceState, _recorded: Recorded, _event: object) -> None:
         self._forgive()
@@ -239,7 +258,7 @@ class StartRules(LogRules):
             self._forgive()
 
     def _forgive(self) -> None:
-        self.failures, self.recovery_due = 0, False
+        self.failures, self.recovery_due, self.recovered = 0, False, False
         self.unasked.clear()
 
     def _start_failed(self, _state: WorkspaceState, _recorded: Recorded, _event: object) -> None:
@@ -275,8 +294,9 @@ class StartRules(LogRules):
 
     CHECKS: ClassVar = {
         RollbackTried: _attempt,
-        SyncFinished: _has_synced,
-        SyncSkipped: _has_synced,
+        SyncStarted: _sync_started,
+        SyncFinished: _sync_finished,
+        SyncSkipped: _sync_skipped,
         ProcessIntended: _intended,
         ProcessSpawned: _spawned,
         StartPlanned: _planned,

@@ -149,6 +149,7 @@ class SimulatedProcess:
     probed: int = 0
     reaped: bool = True
     shut_out: bool = False
+    received: list[str] = attrs.Factory(list)
 
     def __attrs_post_init__(self) -> None:
         """Follow the script from the start on."""
@@ -175,6 +176,7 @@ class SimulatedProcess:
 
     def get_signal(self, name: str, now_ns: int) -> None:
         """End after the scripted time, or not at all. A ComfyUI cleans up after SIGINT and leaves with 0."""
+        self.received.append(name)
         if name in self.script.ends_in_s and self.is_alive(now_ns):
             code, signal = (0, "") if name == "SIGINT" else (None, name)
             self._end_at(now_ns + seconds(self.script.ends_in_s[name]), code, signal)

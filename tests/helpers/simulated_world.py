@@ -7,7 +7,7 @@ boundary: after a transaction, and after an effect before its outcome.
 
 from collections.abc import Callable, Sequence
 
-from journal.clock import S, Stamp, seconds
+from journal.clock import MS, S, Stamp, seconds
 from journal.codec import Actor, Draft
 from journal.events import JournalCreated
 from journal.identity import Identity
@@ -21,7 +21,7 @@ from tests.helpers.simulated_orchestrator import SimulatedOrchestrator
 from tests.helpers.simulated_workspace import DiskFullError, SimulatedWorkspace, names
 
 TURNS_AT_ONCE = 60
-"""Turns of the loop without any time passing; more is a loop that does not come to rest."""
+"""Turns of the loop within a millisecond; more is a loop that does not come to rest."""
 GUARD_DELAY_S = 0.1
 """How long a guard takes to start a dead orchestrator again."""
 GUARD_RETRY_S = 1.0
@@ -63,6 +63,7 @@ class SimulatedWorld(SimulatedWorkspace):
         self._late_ns = seconds(late_s)
         self._wake_ns: int | None = None
         self._turns_at_once = 0
+        self._turns_since_ns = 0
 
     # --------------------------------------------------- orchestrators
 
@@ -181,9 +182,9 @@ class SimulatedWorld(SimulatedWorkspace):
         wake_ns = None if self.orchestrator is None else self._wake_ns
         times = [when for when in (self.machine.next_ns(), wake_ns) if when is not None]
         target_ns = min([*times, deadline_ns])
-        if target_ns > self.machine.now_ns:
-            self._turns_at_once = 0
         self.machine.advance(target_ns)
+        if self.machine.now_ns >= self._turns_since_ns + MS:
+            self._turns_at_once, self._turns_since_ns = 0, self.machine.now_ns
         if self._wake_ns is not None and self.machine.now_ns >= self._wake_ns:
             self.machine.woken = True
 

@@ -13,7 +13,7 @@ from tests.simulation.cases import HAPPENINGS, Case, failure, play, shrunk
 
 def main(argv: Sequence[str]) -> int:
     """1 when it fails, 0 when it does not."""
-    case, as_it_is = _understood(argv)
+    case, as_it_is = understood(argv)
     if not failure(case):
         print(f"{case.command}: no invariant is broken")  # noqa: T201 - it is a command
         return 0
@@ -27,7 +27,8 @@ def main(argv: Sequence[str]) -> int:
     return 1
 
 
-def _understood(argv: Sequence[str]) -> tuple[Case, bool]:
+def understood(argv: Sequence[str]) -> tuple[Case, bool]:
+    """The case that a command line stands for, and whether it is to stay as long as it is."""
     parser = argparse.ArgumentParser(prog="python -m tests.simulation.replay", description=__doc__)
     parser.add_argument("seed", type=int)
     parser.add_argument("--only", metavar="N,N", help="what of it happens, by number; `none` for nothing")

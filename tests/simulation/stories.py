@@ -96,20 +96,21 @@ def serving(*scripts: Script, target: Callable[[], SimulatedEnvironment] = lambd
     return begin
 
 
-def having_served(*names: str, scripts: Mapping[str, tuple[Script, ...]] | None = None, for_s: float = 5.0) -> Begun:
-    """All of these have served, the last one still does; its probation is over after 4 s."""
+def having_served(
+    *names: str, scripts: Mapping[str, tuple[Script, ...]] | None = None, short: frozenset[str] = frozenset()
+) -> Begun:
+    """All of these have served, the last one still does; 5 s each, which proves them, but for those that did so `short`."""
 
     def begin(guarded: bool) -> SimulatedWorld:
-        made = (environment(name, *(scripts or {}).get(name, ())) for name in "abc")
+        made = (environment(name, *(scripts or {}).get(name, ())) for name in sorted({*"abc", *names}))
         world = new_world(*made, guarded=guarded)
         world.run_orchestrator(names[0])
-        world.run_until(lambda w: w.state.serving)
-        for name in names[1:]:
-            world.run(5.0)
-            world.ask_switch(name)
-            world.run_until(lambda w: w.state.switches[-1:] and w.state.job is None)
+        for name in names:
+            if name != names[0]:
+                world.ask_switch(name)
+            world.run_until(lambda w: w.state.serving and w.state.job is None and w.state.worker is None)
             must(world.state.serving == name, "{} does not serve", name)
-        world.run(for_s)
+            world.run(0.5 if name in short else 5.0)
         return world
 
     return begin
@@ -195,6 +196,7 @@ _ENDLESS = Work(takes_s=60.0)
 TARGETS: Final[Mapping[str, Target]] = {
     "a good target": scripted(QUICK, serves=B),
     "a slow target": scripted(attrs.evolve(QUICK, serves_after_s=0.9), serves=B),
+    "one that is found late": scripted(attrs.evolve(QUICK, found_after_s=0.4), serves=B),
     "one that dies at its start": scripted(BROKEN),
     "one that dies of a signal": scripted(quick(0, 0.1, signal="SIGSEGV")),
     "one that ends well at once": scripted(quick(0, 0.1)),

@@ -116,8 +116,9 @@ ENDS: Final[Mapping[str, Story]] = {
 
 
 def lose_the_network(world: SimulatedWorld) -> None:
-    """No sync of `b` succeeds any more."""
-    world["b"].syncs = [Work(ok=False, problem="no network")]
+    """No sync succeeds any more."""
+    for name in "ab":
+        world[name].syncs = [Work(ok=False, problem="no network")]
 
 
 CRASHES: Final[Mapping[str, Story]] = {
@@ -133,6 +134,28 @@ CRASHES: Final[Mapping[str, Story]] = {
     ),
     "a broken target, and nothing is left": Story(
         serving(QUICK, BROKEN, target=lambda: environment("b", BROKEN)), by_command, NOTHING, CRITICAL, NOTHING
+    ),
+    "a crash in probation, and another one after it went back": Story(
+        having_served("c", "a", scripts={"a": (QUICK, quick(7, 2.0)), "b": (quick(7, 2.0),)}),
+        by_command,
+        NOTHING,
+        ANY,
+        A | C,
+    ),
+    "a broken target, and one that was proven beside one that was not": Story(
+        having_served("c", "d", "a", scripts={"a": (QUICK, BROKEN), "b": (BROKEN,)}, short=frozenset("d")),
+        by_command,
+        C,
+        ROLLED_BACK,
+    ),
+    "a broken target, and four others that are": Story(
+        having_served(
+            *"fedca", scripts=dict.fromkeys("facde", (QUICK, BROKEN)) | {"b": (BROKEN,)}, short=frozenset("acdef")
+        ),
+        by_command,
+        NOTHING,
+        CRITICAL,
+        NOTHING,
     ),
     "a target that is proven and fails": Story(
         having_served("b", "a", scripts={"b": (QUICK, BROKEN)}), by_command, A, ROLLED_BACK
@@ -174,6 +197,12 @@ RESTARTS: Final[Mapping[str, Story]] = {
     "a restart by command": Story(serving(), SimulatedWorld.ask_restart, A),
     "a restart by file": Story(serving(), lambda world: world.write_command(AskKind.RESTART), A),
     "a restart by 42": Story(serving(), leave(42), A),
+    "an end with 0": Story(serving(), leave(0), NOTHING, ANY, A),
+    "a restart after a sync that failed": Story(
+        serving(attrs.evolve(QUICK, ends_in_s=DEAF), QUICK),
+        then(at_once(lose_the_network, SimulatedWorld.ask_restart), 10.0, SimulatedWorld.ask_restart),
+        A,
+    ),
     "a 43 without a request": Story(serving(), leave(43), A),
     "a survivor of a restart": Story(serving(attrs.evolve(QUICK, survivors=2), QUICK), SimulatedWorld.ask_restart, A),
     "a restart while clearing": Story(serving(), then(by_command, 0.3, SimulatedWorld.ask_restart), B, COMPLETE),
@@ -298,6 +327,14 @@ def repeat(*, same: bool) -> Asked:
     return happens
 
 
+def written_slowly(world: SimulatedWorld) -> None:
+    """Its ComfyUI has left before it is whole."""
+    old = world.machine.alive()[0]
+    world.write_request("b", "a", takes_s=0.6)
+    world.at(0.3, lambda: old.end(world.machine.now_ns, 43))
+    world.at(0.3, lambda: None)
+
+
 def deleted(world: SimulatedWorld) -> None:
     """Before anybody has seen it."""
     world.write_request("b", "a")
@@ -318,6 +355,7 @@ DOUBLED: Final[Mapping[str, Story]] = {
     "a copy of the file, later": Story(serving(), then(by_file, 1.5, repeat(same=False)), B),
     "a page that stays": Story(serving(), by_a_page_that_stays, B, COMPLETE),
     "a file and a command": Story(serving(), then(by_file, 0.01, by_command), B),
+    "a request that is written slowly": Story(serving(), written_slowly, B, COMPLETE),
     "a request that is deleted": Story(serving(), deleted, A),
     "a request for what serves": Story(serving(), lambda world: world.write_request("a", "a"), A),
     "a request for what is not there": Story(serving(), refused_by_file, A),
