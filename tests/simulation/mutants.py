@@ -138,7 +138,9 @@ MUTANTS: Final[dict[str, Mutant]] = {
     "there is no probation": Mutant(
         _IDLING, "return probation.of_switch and crashed.spawn == probation.spawn and in_time", "return False"
     ),
-    "a stranger's answer counts": Mutant(_SETTLING, "ok = result.ok and not result.stranger", "ok = result.ok"),
+    "a stranger's answer counts": Mutant(
+        _SETTLING, "ok, said = result.ok and not result.stranger,", "ok, said = result.ok,"
+    ),
     "the oldest candidate first": Mutant(
         _GENERATIONS,
         "good = [g for g in newest_first(generations) if g.is_good]",
