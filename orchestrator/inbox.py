@@ -78,8 +78,11 @@ def settle_asides(folder: Path, journaled: Collection[str], seq: int) -> None:
 class Inbox:
     """Looks at the foreign files of one `.metadata` folder."""
 
-    def __init__(self, folder: Path, since: Stamp) -> None:
-        """`since` is our start: commands that lay there before it were meant for somebody else."""
+    def __init__(self, folder: Path, since: Stamp | None) -> None:
+        """`since` is our start: commands that lay there before it were meant for somebody else. None: nothing is too old.
+
+        So it is after a guard's restart: what had been there before, its first orchestrator took away.
+        """
         self._folder = folder
         self._since = since
         self._first_seen: dict[str, tuple[tuple[bytes, int, int], Stamp]] = {}
@@ -151,7 +154,7 @@ class Inbox:
 
     def _too_old(self, name: str, found: _Found) -> str:
         """Why it is nobody's wish any more. Only asked of what lay there at our start: later on the wall clock may step."""
-        if _key(name, found) not in self._there_at_start:
+        if self._since is None or _key(name, found) not in self._there_at_start:
             return ""
         if name == COMMAND:
             return "" if found.mtime_ns >= self._since.wall_ns - S else "it is older than the orchestrator's start"

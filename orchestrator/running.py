@@ -141,7 +141,8 @@ async def supervising(ledger: Ledger, options: RunOptions) -> AsyncIterator[Supe
     environ = environ_for_comfyui(workspace)
     workers = Workers(workspace, children, ledger.state.journal_id, environ)
     settle_asides(workspace.metadata, ledger.state.inbox_keys, ledger.state.seq)
-    inbox = Inbox(workspace.metadata, clock.read())
+    is_successor = options.guard is not None and options.guard.again
+    inbox = Inbox(workspace.metadata, None if is_successor else clock.read())
     observer = Observer(workspace, me, children, workers, inbox, options.launcher)
     performer = Performer(ledger, children, workers, inbox, observer.holders, environ)
     supervisor = Supervisor(ledger, children, workers, observer, performer)

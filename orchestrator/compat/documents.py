@@ -6,8 +6,6 @@ import sys
 from pathlib import Path
 from typing import Any, Final
 
-import attrs
-
 from journal import clock
 from journal.codec import Draft
 from journal.events import LockReleased, Origin, RefusalReason, StartupCaptured, StatusCleared, StatusSet
@@ -79,8 +77,7 @@ def read_switch_request(metadata_dir: Path) -> dict[str, Any] | None:
     if content is None:
         return None
     now = clock.read()
-    long_ago = attrs.evolve(now, wall_ns=0)
-    inbox = Inbox(Path(metadata_dir), long_ago)  # however old it is, whoever reads it may
+    inbox = Inbox(Path(metadata_dir), None)  # however old it is, whoever reads it may
     inbox.look(touched_at(path, now) or now)
     item = next((item for item in inbox.look(now) if item.name == REQUEST), None)
     if item is not None and item.kind is AskKind.REJECTED:

@@ -1,10 +1,9 @@
-"""The real orchestrator, but it kills itself once, at the event that the file named by DYING_AT tells: TYPE OCCURRENCE MOMENT.
+"""The real orchestrator, but it is killed once, at the event that the file named by DYING_AT tells.
 
-MOMENT is `before` (it is not in the journal yet) or `after` (it is, and nothing that follows has been done: neither are the
-views published nor is the effect performed). The file is removed first, so whoever is started in its place lives.
-Occurrences are counted from 1, in the process that dies, once the file is there.
+The file is removed first, so whoever is started in its place lives.
 """
 
+import json
 import os
 import signal
 import sys
@@ -12,47 +11,106 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import attrs
+
 from journal.codec import Draft
 from journal.store import Journal
+from orchestrator import guard
 from orchestrator.cli import main
+from orchestrator.performing import Performer
 
 DYING_AT = "DYING_ORCHESTRATOR_AT"
+MOMENTS = ("before", "after", "performed")
+WHO = ("orchestrator", "both", "last")
+ANY = "*"
+"""In place of an event's name: all count."""
 
 
-def give(order: Path, event: str, occurrence: int, moment: str) -> None:
-    """Tell it in one go: an orchestrator may be reading."""
-    written = order.with_suffix(".written")
-    written.write_text(f"{event} {occurrence} {moment}")
-    written.replace(order)
+@attrs.frozen
+class Order:
+    """When to die, and who: at the `occurrence`-th `event` (from 1) that is committed from now on.
+
+    `moment`: "before" it is in the journal; "after", with neither views published nor the effect performed; "performed", with the
+    effect, and its outcome not yet in the journal. `who`: the orchestrator alone, "both" with its guard, or the "last": its guard
+    is dead already.
+    """
+
+    event: str
+    occurrence: int = 1
+    moment: str = "after"
+    who: str = "orchestrator"
+
+    @classmethod
+    def read(cls, event: str, occurrence: int, moment: str, who: str) -> "Order":
+        """From words. Raises ValueError for one that is none."""
+        if moment not in MOMENTS or who not in WHO:
+            message = f"{moment!r} of {who!r}: {MOMENTS} of {WHO} are known"
+            raise ValueError(message)
+        return cls(event, occurrence, moment, who)
+
+    def give(self, path: Path) -> None:
+        """Write it in one go: an orchestrator may be reading."""
+        written = path.with_suffix(".written")
+        written.write_text(json.dumps(attrs.asdict(self)))
+        written.replace(path)
 
 
-def install(order: Path) -> None:
-    """Let this process die as `order` tells, whenever it is written."""
-    append = Journal.append
-    seen = 0
+class Executioner:
+    """Wraps what writes the journal and what performs effects in this process."""
 
-    def appending(journal: Journal, drafts: Sequence[Draft], *rest: Any, **named: Any) -> Any:
-        nonlocal seen
-        if not order.exists():
-            return append(journal, drafts, *rest, **named)
-        wanted, occurrence, moment = order.read_text().split()
-        seen += sum(draft.event.stored_name == wanted for draft in drafts)
-        due = seen >= int(occurrence)
-        if due and moment == "before":
-            _die(order)
-        recorded = append(journal, drafts, *rest, **named)
-        if due:
-            _die(order)
-        return recorded
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._text = ""
+        self._seen = 0
+        self._due: Order | None = None
 
-    Journal.append = appending  # type: ignore[method-assign, assignment]
+    def install(self) -> None:
+        """From now on the order is carried out, whenever it is given."""
+        append, perform = Journal.append, Performer.perform
 
+        def appending(journal: Journal, drafts: Sequence[Draft], *rest: Any, **named: Any) -> Any:
+            self._no_effect_has_followed()
+            order = self._order_for(drafts)
+            if order is not None and order.moment == "before":
+                self._die(order)
+            recorded = append(journal, drafts, *rest, **named)
+            if order is not None and order.moment == "after":
+                self._die(order)
+            self._due = order
+            return recorded
 
-def _die(order: Path) -> None:
-    order.unlink()
-    os.kill(os.getpid(), signal.SIGKILL)
+        def performing(performer: Performer, effect: Any) -> None:
+            perform(performer, effect)
+            self._no_effect_has_followed()
+
+        Journal.append = appending  # type: ignore[method-assign, assignment]
+        Performer.perform = performing  # type: ignore[method-assign, assignment]
+
+    def _order_for(self, drafts: Sequence[Draft]) -> Order | None:
+        """The order, if one of `drafts` is what it waits for."""
+        try:
+            text = self._path.read_text()
+        except OSError:
+            return None
+        order = Order(**json.loads(text))
+        self._seen, self._text = (self._seen if text == self._text else 0), text
+        before = self._seen
+        self._seen += sum(order.event in {ANY, draft.event.stored_name} for draft in drafts)
+        return order if before < order.occurrence <= self._seen else None
+
+    def _no_effect_has_followed(self) -> None:
+        if self._due is not None:
+            self._die(self._due)
+
+    def _die(self, order: Order) -> None:
+        self._path.unlink()
+        if order.who == "both":
+            command = Path(f"/proc/{os.getppid()}/cmdline").read_bytes()
+            assert guard.__file__.encode() in command, command
+            os.kill(os.getppid(), signal.SIGKILL)
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 if __name__ == "__main__":
-    install(Path(os.environ[DYING_AT]))
+    Executioner(Path(os.environ[DYING_AT])).install()
     sys.exit(main())

@@ -146,6 +146,12 @@ def test_a_command_from_before_our_start_is_stale(tmp_path, now):
     assert only(Inbox(tmp_path, now), now).kind is AskKind.REJECTED
 
 
+def test_a_command_to_a_predecessor_that_was_killed_is_taken_up(tmp_path, now):
+    path = write(tmp_path, COMMAND, {"command": "restart"})
+    os.utime(path, ns=(now.wall_ns, now.wall_ns - 5 * S))
+    assert only(Inbox(tmp_path, None), now).kind is AskKind.RESTART
+
+
 @pytest.mark.parametrize(
     ("document", "kind"),
     [

@@ -1,0 +1,135 @@
+"""One story with one kill, on real processes, and everything that has to hold afterwards."""
+
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import attrs
+
+from journal import verify
+from journal.events import ProcessExited, ProcessSpawned, SourceSeen, SwitchKind, SwitchRequested
+from journal.identity import Identity, is_alive
+from journal.store import Journal
+from projections.state import WorkspaceState
+from tests.helpers import dying_orchestrator
+from tests.helpers.dying_orchestrator import Order
+from tests.helpers.kill_stories import STORIES, Story, is_kept
+from tests.helpers.live_workspace import LiveWorkspace
+from tests.helpers.waiting import until
+
+PATIENCE_S = 40.0
+
+
+@attrs.frozen
+class Kill:
+    """A story, and when somebody dies in it."""
+
+    story: str
+    order: Order
+
+    def __str__(self) -> str:
+        """For the name of a test."""
+        order = self.order
+        return f"{self.story}, {order.who}, {order.moment} {order.event} {order.occurrence}"
+
+
+def told(live: LiveWorkspace, kill: Kill, folder: Path) -> WorkspaceState:
+    """The story with its kill; the state at the end, which has been checked."""
+    story, path = STORIES[kill.story], folder / "order"
+    story.prepare(live)
+    first = next(iter(story.environments), "plain")
+    live.configure(**{"source_grace_s": 0, **story.settings})
+    if story.begins:
+        kill.order.give(path)
+        story.act(live)
+        _start(live, path, "other" if "page" in kill.story else first)
+    else:
+        _start(live, path, first)
+        live.until(lambda state: state.serving == first and state.control is not None)
+        if kill.story == "content comes back":
+            is_kept(live, "plain")
+        kill.order.give(path)
+        _with_somebody_to_start_it_again(live, kill, path, first, story)
+        story.act(live)
+    if story.begins:
+        _with_somebody_to_start_it_again(live, kill, path, first, story)
+    state = live.until(lambda state: not path.exists() and is_at_rest(live, story, state), PATIENCE_S)
+    check(live, story, state)
+    return state
+
+
+def _start(live: LiveWorkspace, order: Path, environment: str) -> None:
+    command = [sys.executable, dying_orchestrator.__file__, "run", "--workspace", str(live.root)]
+    command += ["--environment", environment, "--args", "--port", str(live.port)]
+    root = str(Path(dying_orchestrator.__file__).parents[2])
+    environ = {**os.environ, dying_orchestrator.DYING_AT: str(order), "PYTHONPATH": root}
+    with (live.metadata / "orchestrator.log").open("ab") as log:
+        live.orchestrators.append(subprocess.Popen(command, stdout=log, stderr=log, env=environ))
+
+
+def _with_somebody_to_start_it_again(live: LiveWorkspace, kill: Kill, order: Path, first: str, story: Story) -> None:
+    """By hand, once the guard is dead too."""
+    if kill.order.who == "orchestrator":
+        return
+    guard = live.orchestrators[-1]
+
+    def revive() -> None:
+        until(lambda: not order.exists(), PATIENCE_S)
+        guard.wait(PATIENCE_S)
+        live.start(first if story.begins else "")
+
+    threading.Thread(target=revive, daemon=True).start()
+
+
+def is_at_rest(live: LiveWorkspace, story: Story, state: WorkspaceState) -> bool:
+    """Whether everything that was begun has come to its end."""
+    if (state.job, state.lock, state.worker, state.restart_asked) != (None, None, None, None):
+        return False
+    if not story.reached(live, state):
+        return False
+    if story.ends:
+        return state.orchestrator is None and not state.processes
+    if state.orchestrator is None or not is_alive(state.orchestrator):
+        return False
+    if not story.serves:
+        return state.parked is not None and not state.processes
+    main = state.main_process
+    return state.serving == story.serves and main is not None and main.owner == state.orchestrator
+
+
+def check(live: LiveWorkspace, story: Story, state: WorkspaceState) -> None:
+    """Exactly one ComfyUI answers, of the right environment; nothing ran beside it; the journal is whole."""
+    until(lambda: len(living(live)) == (1 if story.serves else 0))
+    if story.serves:
+        assert state.main_process is not None
+        assert state.main_process.identity in living(live)
+        told = live.ask("/stand_in/environ")
+        assert told["pid"] == live.of(ProcessSpawned)[-1].identity.pid
+        assert Path(told["executable"]).is_relative_to(live.root / "environments" / story.serves)
+    check_one_at_a_time(live)
+    assert len([event for event in live.of(SwitchRequested) if event.kind is not SwitchKind.RECOVER]) <= 1
+    with Journal.open_readonly(live.metadata / "journal.db") as journal:
+        assert verify(journal).problems == ()
+
+
+def living(live: LiveWorkspace) -> list[Identity]:
+    """The ComfyUIs of the workspace that live; whether all that ran are in the journal is looked at elsewhere."""
+    return [event.identity for event in live.of(ProcessSpawned) if is_alive(event.identity)]
+
+
+def check_one_at_a_time(live: LiveWorkspace) -> None:
+    """By the journal; and nothing has run that is not in it."""
+    alive: set[int] = set()
+    for recorded in live.recorded(ProcessSpawned, ProcessExited):
+        match recorded.event:
+            case ProcessSpawned(spawn=spawn):
+                alive.add(spawn)
+            case ProcessExited(spawn=spawn):
+                alive.discard(spawn)
+        assert len(alive) <= 1, f"two at a time at event {recorded.seq}"
+    names = [folder.name for folder in (live.root / "environments").iterdir()]
+    ran = {start["pid"] for name in names for start in live.starts(name)}
+    seen = [*live.of(ProcessSpawned)], [*live.of(SourceSeen)]
+    assert ran <= {event.identity.pid for events in seen for event in events}
