@@ -7,6 +7,7 @@ import pytest
 
 from journal.events import CATALOGUE
 from tests.helpers.dying_orchestrator import Order
+from tests.helpers.kill_stories import STORIES
 from tests.helpers.kills import Kill, told
 
 pytestmark = [pytest.mark.slow, pytest.mark.no_cover, pytest.mark.timeout(120)]
@@ -14,7 +15,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.no_cover, pytest.mark.timeout(120)]
 TABLE = """
 start                  | orchestrator.started before, guard.started after, startup.captured after, control.listening before both
 start                  | start.planned performed, sync.started after, sync.finished before, generation.recorded before both
-a good target          | preflight.started performed, worker.spawned after, switch.preflighted before, process.stop_asked after
+a good target          | preflight.started performed, switch.preflighted before, process.stop_asked after
 a good target          | process.signalled performed, process.exited before both, process.intended performed
 a good target          | process.intended before
 a good target          | process.spawned after both, health.probed before, health.confirmed after, switch.completed before
@@ -36,7 +37,7 @@ no way to start        | process.spawn_failed after, start.failed before, superv
 an orphan leaves       | guard.reaped before, process.adopted after
 a killed one           | orchestrator.lost before, orchestrator.started after, process.adopted performed both
 a killed guard         | guard.lost before last, guard.lost after last
-a lost worker          | worker.lost before, worker.cancelled after
+a lost worker          | worker.spawned after, worker.lost before, worker.cancelled after
 a survivor             | process.swept after, process.swept performed both
 it hangs for a while   | health.unresponsive before, health.responsive after
 content comes back     | restore.started performed, restore.started before both, restore.finished before, capture.started after
@@ -70,10 +71,9 @@ def kills() -> list[Kill]:
     return found
 
 
+@pytest.mark.scenario("B-01")
 @pytest.mark.parametrize("kill", kills(), ids=str)
 def test_whoever_is_killed_and_whenever_the_switch_ends_and_one_comfyui_answers(workspace, tmp_path, kill):
-    from tests.helpers.kill_stories import STORIES
-
     told(workspace(**STORIES[kill.story].environments), kill, tmp_path)
 
 

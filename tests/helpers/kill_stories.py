@@ -119,9 +119,9 @@ def break_what_served(live: LiveWorkspace) -> None:
 
 def kill_orchestrator(live: LiveWorkspace) -> None:
     """By somebody else: what the next one does about that is the story."""
-    dead = live.state().orchestrator
-    assert dead is not None
-    os.kill(dead.pid, signal.SIGKILL)
+    alive = live.until(lambda state: state.orchestrator is not None and is_alive(state.orchestrator)).orchestrator
+    assert alive is not None
+    os.kill(alive.pid, signal.SIGKILL)
 
 
 def orphan(live: LiveWorkspace) -> None:
