@@ -4,14 +4,16 @@ However that is, the switch ends, exactly one ComfyUI answers, the lock is free,
 """
 
 import pytest
+from hypothesis import settings
 
 from journal.events import CATALOGUE
 from tests.helpers.dying_orchestrator import Order
 from tests.helpers.kill_stories import STORIES
-from tests.helpers.kills import Kill, told
+from tests.helpers.kills import Kill, random_kill, told
 
 pytestmark = [pytest.mark.slow, pytest.mark.no_cover, pytest.mark.timeout(120)]
 
+IS_LONG = settings.get_current_profile_name() == "long"
 TABLE = """
 start                  | orchestrator.started before, guard.started after, startup.captured after, control.listening before both
 start                  | start.planned performed, sync.started after, sync.finished before, generation.recorded before both
@@ -69,6 +71,14 @@ def kills() -> list[Kill]:
             event, moment, *both = point.split()
             found.append(Kill(story.strip(), Order.read(event, 1, moment, both[0] if both else "orchestrator")))
     return found
+
+
+@pytest.mark.scenario("B-01")
+@pytest.mark.parametrize("seed", range(2_000 if IS_LONG else 4))
+def test_a_random_kill_of_that_seed_does_no_harm_either(workspace, tmp_path, seed):
+    kill = random_kill(seed)
+    print(kill)  # noqa: T201 - shown when it fails
+    told(workspace(**STORIES[kill.story].environments), kill, tmp_path)
 
 
 @pytest.mark.scenario("B-01")

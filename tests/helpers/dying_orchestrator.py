@@ -21,7 +21,7 @@ from orchestrator.performing import Performer
 
 DYING_AT = "DYING_ORCHESTRATOR_AT"
 MOMENTS = ("before", "after", "performed")
-WHO = ("orchestrator", "both", "last")
+WHO = ("orchestrator", "guard", "both", "last")
 ANY = "*"
 """In place of an event's name: all count."""
 
@@ -31,8 +31,8 @@ class Order:
     """When to die, and who: at the `occurrence`-th `event` (from 1) that is committed from now on.
 
     `moment`: "before" it is in the journal; "after", with neither views published nor the effect performed; "performed", with the
-    effect, and its outcome not yet in the journal. `who`: the orchestrator alone, "both" with its guard, or the "last": its guard
-    is dead already.
+    effect, and its outcome not yet in the journal. `who`: the orchestrator alone, its guard alone, both, or the "last": the
+    orchestrator, whose guard is dead already.
     """
 
     event: str
@@ -104,11 +104,13 @@ class Executioner:
 
     def _die(self, order: Order) -> None:
         self._path.unlink()
-        if order.who == "both":
+        if order.who in {"guard", "both"}:
             command = Path(f"/proc/{os.getppid()}/cmdline").read_bytes()
             assert guard.__file__.encode() in command, command
             os.kill(os.getppid(), signal.SIGKILL)
-        os.kill(os.getpid(), signal.SIGKILL)
+        self._due = None
+        if order.who != "guard":
+            os.kill(os.getpid(), signal.SIGKILL)
 
 
 if __name__ == "__main__":
