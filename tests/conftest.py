@@ -41,6 +41,18 @@ def clean_env_vars() -> Iterator[None]:
     os.environ.update(outside)
 
 
+MEASURED = {"test_rollback"}
+"""Slow files whose child processes count for the coverage all the same."""
+
+
+@pytest.fixture(autouse=True)
+def unmeasured_children(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What slow tests start is not measured for coverage: that takes as long again as the start itself."""
+    is_slow = any(request.node.get_closest_marker(name) for name in ("slow", "e2e", "no_cover"))
+    if is_slow and request.path.stem not in MEASURED:
+        monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
+
+
 def _take_our_variables() -> dict[str, str]:
     return {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("COMFYGIT_")}
 

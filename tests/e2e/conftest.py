@@ -13,15 +13,9 @@ from tests.helpers.live_workspace import LiveWorkspace
 Maker = Callable[..., LiveWorkspace]
 
 
-MEASURED = {"test_rollback"}
-"""Files whose child processes count for the coverage: measuring a start takes as long again as the start itself."""
-
-
 @pytest.fixture
-def workspace(tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Maker]:
+def workspace(tmp_path: Path) -> Iterator[Maker]:
     """Call it with the environments and what each does wrong: `workspace(good=None, bad={"hang": True})`."""
-    if request.path.stem not in MEASURED:
-        monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
     made: list[LiveWorkspace] = []
 
     def make(**environments: Mapping[str, object] | None) -> LiveWorkspace:

@@ -29,12 +29,11 @@ TRIED_AGAIN = "nothing is done until then, it is tried again"
 
 
 @pytest.fixture
-def on_a_disk_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runner:
+def on_a_disk_of_its_own(tmp_path: Path) -> Runner:
     """`on_a_disk_of_its_own(body, one=None)`: a live workspace with these environments, `.metadata` on a disk of its own.
 
     `whole`: all of it is. A ComfyUI whose own files cannot be written may end, which is another story.
     """
-    monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
 
     def run(body: Body, *, whole: bool = False, **environments: Mapping[str, object] | None) -> None:
         def inside() -> None:

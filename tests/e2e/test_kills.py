@@ -64,6 +64,7 @@ NOT_HERE = {
 
 
 def kills() -> list[Kill]:
+    """All of the table."""
     found = []
     for line in TABLE.strip().splitlines():
         story, _, points = line.partition("|")
@@ -71,6 +72,11 @@ def kills() -> list[Kill]:
             event, moment, *both = point.split()
             found.append(Kill(story.strip(), Order.read(event, 1, moment, both[0] if both else "orchestrator")))
     return found
+
+
+def one_of_each() -> list[Kill]:
+    """The first kill at each event: enough for every day."""
+    return list({kill.order.event: kill for kill in reversed(kills())}.values())
 
 
 @pytest.mark.scenario("B-01")
@@ -82,12 +88,12 @@ def test_a_random_kill_of_that_seed_does_no_harm_either(workspace, tmp_path, see
 
 
 @pytest.mark.scenario("B-01")
-@pytest.mark.parametrize("kill", kills(), ids=str)
+@pytest.mark.parametrize("kill", kills() if IS_LONG else one_of_each(), ids=str)
 def test_whoever_is_killed_and_whenever_the_switch_ends_and_one_comfyui_answers(workspace, tmp_path, kill):
     told(workspace(**STORIES[kill.story].environments), kill, tmp_path)
 
 
 def test_every_event_is_one_at_which_somebody_is_killed():
-    assert len(kills()) >= 40
-    assert {kill.order.event for kill in kills()} | NOT_HERE.keys() == CATALOGUE.keys()
+    assert len(one_of_each()) >= 40
+    assert {kill.order.event for kill in one_of_each()} | NOT_HERE.keys() == CATALOGUE.keys()
     assert not {kill.order.event for kill in kills()} & NOT_HERE.keys()

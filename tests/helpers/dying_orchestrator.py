@@ -14,6 +14,7 @@ from typing import Any
 import attrs
 
 from journal.codec import Draft
+from journal.identity import Identity, identify, is_alive
 from journal.store import Journal
 from orchestrator import guard
 from orchestrator.cli import main
@@ -55,6 +56,22 @@ class Order:
         written.replace(path)
 
 
+def victims_of(path: Path) -> Path:
+    """Where it is written who is killed by the order at `path`, before that is removed."""
+    return path.with_suffix(".victims")
+
+
+def is_carried_out(path: Path) -> bool:
+    """Whether the order at `path` has been taken, or taken back, and who was to die by it is dead."""
+    if path.exists():
+        return False
+    try:
+        victims = json.loads(victims_of(path).read_text())
+    except FileNotFoundError:
+        return True
+    return not any(is_alive(Identity(**victim)) for victim in victims)
+
+
 class Executioner:
     """Wraps what writes the journal and what performs effects in this process."""
 
@@ -76,7 +93,7 @@ class Executioner:
             recorded = append(journal, drafts, *rest, **named)
             if order is not None and order.moment == "after":
                 self._die(order)
-            self._due = order
+            self._due = order if order is not None and order.moment == "performed" else None
             return recorded
 
         def performing(performer: Performer, effect: Any) -> None:
@@ -103,14 +120,21 @@ class Executioner:
             self._die(self._due)
 
     def _die(self, order: Order) -> None:
-        self._path.unlink()
+        self._due = None
+        victims = [] if order.who == "guard" else [os.getpid()]
         if order.who in {"guard", "both"}:
             command = Path(f"/proc/{os.getppid()}/cmdline").read_bytes()
             assert guard.__file__.encode() in command, command
-            os.kill(os.getppid(), signal.SIGKILL)
-        self._due = None
-        if order.who != "guard":
-            os.kill(os.getpid(), signal.SIGKILL)
+            victims.insert(0, os.getppid())
+        died = [attrs.asdict(identity) for identity in map(identify, victims) if identity is not None]
+        victims_of(self._path).write_text(json.dumps(died))
+        try:
+            self._path.unlink()
+        except FileNotFoundError:  # taken back
+            victims_of(self._path).unlink()
+            return
+        for victim in victims:
+            os.kill(victim, signal.SIGKILL)
 
 
 if __name__ == "__main__":

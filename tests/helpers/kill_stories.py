@@ -14,7 +14,7 @@ from journal.identity import Identity, is_alive
 from orchestrator.asking import ask_switch, command_ask
 from orchestrator.ledger import Ledger
 from orchestrator.workspace import open_workspace
-from projections.state import OutcomeState, WorkspaceState
+from projections.state import OutcomeState, WorkKind, WorkspaceState
 from tests.helpers.bystanders import start_by_hand
 from tests.helpers.held_stages import preparing
 from tests.helpers.live_content import BREAKS, add_plain, kept, write_plain
@@ -147,11 +147,17 @@ def kill_guard(live: LiveWorkspace) -> None:
 def lose_a_worker(live: LiveWorkspace) -> None:
     """The orchestrator dies while a preflight hangs; the next one is told to give the switch up."""
     ask("other")(live)
-    live.until(lambda state: state.worker is not None and state.worker.identity is not None)
+    live.until(_preflight_hangs)
     dead = live.state().orchestrator
     kill_orchestrator(live)
     live.until(lambda state: state.orchestrator not in {None, dead} and is_alive(state.orchestrator))
     live.command(command="abort_switch", timestamp=SOME_TIME)
+
+
+def _preflight_hangs(state: WorkspaceState) -> bool:
+    """And not the capture of what served before, which would soon be over by itself."""
+    worker = state.worker
+    return worker is not None and worker.kind is WorkKind.PREFLIGHT and worker.identity is not None
 
 
 def without_python(live: LiveWorkspace) -> None:

@@ -16,7 +16,7 @@ from journal.identity import Identity, is_alive
 from journal.store import Journal
 from projections.state import WorkspaceState
 from tests.helpers import dying_orchestrator
-from tests.helpers.dying_orchestrator import ANY, MOMENTS, Order
+from tests.helpers.dying_orchestrator import ANY, MOMENTS, Order, is_carried_out
 from tests.helpers.kill_stories import STORIES, Story, is_kept
 from tests.helpers.live_workspace import LiveWorkspace
 from tests.helpers.waiting import until
@@ -72,7 +72,7 @@ def told(live: LiveWorkspace, kill: Kill, folder: Path) -> WorkspaceState:
     if kill.order.event == ANY:
         live.until(lambda state: not path.exists() or is_at_rest(live, story, state), PATIENCE_S)
         path.unlink(missing_ok=True)  # the story was over before there had been that many events
-    state = live.until(lambda state: not path.exists() and is_at_rest(live, story, state), PATIENCE_S)
+    state = live.until(lambda state: is_carried_out(path) and is_at_rest(live, story, state), PATIENCE_S)
     check(live, story, state)
     return state
 
@@ -93,7 +93,7 @@ def _with_somebody_to_start_it_again(live: LiveWorkspace, kill: Kill, order: Pat
     guard = live.orchestrators[-1]
 
     def revive() -> None:
-        until(lambda: not order.exists(), PATIENCE_S)
+        until(lambda: is_carried_out(order), PATIENCE_S)
         with contextlib.suppress(subprocess.TimeoutExpired):  # the story was over before
             guard.wait(5.0)
             live.start(first if story.begins else "")

@@ -162,11 +162,13 @@ def test_a_pid_file_that_speaks_of_another_program_or_of_nobody_is_cleaned_up(wo
 @pytest.mark.scenario("ED-10")
 def test_the_public_managers_own_orchestrator_counts_as_alive(workspace, tmp_path):
     script = tmp_path / "orchestrator.py"
-    script.write_text("input()")
-    process = subprocess.Popen([sys.executable, str(script)], stdin=subprocess.PIPE)
-    (workspace / ".metadata" / PID).write_text(str(process.pid))
-    assert not should_spawn_orchestrator_for_switch()
-    process.communicate(b"\n")
+    script.write_text("print(flush=True); input()")
+    with subprocess.Popen([sys.executable, str(script)], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()  # it runs: just after exec, its command line can be read as empty
+        (workspace / ".metadata" / PID).write_text(str(process.pid))
+        assert not should_spawn_orchestrator_for_switch()
+        process.communicate(b"\n")
     assert should_spawn_orchestrator_for_switch()
 
 

@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.scenario("B-03")]
 PROCESSES = 8
 CLAIMS, ASKS = 150, 850
 """Rounds: a claim opens the journal and folds it, which takes longer than the race."""
-ROUNDS_OF_A_JOURNAL = 50
+ROUNDS_OF_A_JOURNAL = 25
 """A new one now and then keeps the time for races, not for reading."""
 
 
