@@ -1,5 +1,6 @@
 """Lives of a workspace in which an orchestrator can be killed at any event: what happens, and what must have come of it."""
 
+import contextlib
 import os
 import signal
 import threading
@@ -121,7 +122,8 @@ def kill_orchestrator(live: LiveWorkspace) -> None:
     """By somebody else: what the next one does about that is the story."""
     alive = live.until(lambda state: state.orchestrator is not None and is_alive(state.orchestrator)).orchestrator
     assert alive is not None
-    os.kill(alive.pid, signal.SIGKILL)
+    with contextlib.suppress(ProcessLookupError):  # it was to die anyhow
+        os.kill(alive.pid, signal.SIGKILL)
 
 
 def orphan(live: LiveWorkspace) -> None:
