@@ -3,8 +3,7 @@
 import logging
 import os
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -16,8 +15,6 @@ from orchestrator.options import Group, environment_option, json_option, workspa
 
 ARGS: Final = "--args"
 """All after it is for ComfyUI, whatever it looks like."""
-
-_FORMAT: Final = "%(asctime)s %(levelname)s %(message)s"
 
 
 class Invocation(NamedTuple):
@@ -59,6 +56,7 @@ def run(context: click.Context, workspace: Path | None, environment: str, *, det
     from orchestrator.endpoint import endpoint_problem
     from orchestrator.guarding import GuardLink
     from orchestrator.launching import launcher
+    from orchestrator.own_log import own_log
     from orchestrator.running import RunOptions, run_orchestrator, start_under
     from orchestrator.starting import StartOptions
 
@@ -68,7 +66,7 @@ def run(context: click.Context, workspace: Path | None, environment: str, *, det
     if guard is not None:
         start = start_under(guard, start)
     options = RunOptions(start=start, foreground=not detached, launcher=launcher(), guard=guard)
-    with _logging(None if detached else opened.metadata / "orchestrator.log"):
+    with own_log(None if detached else opened.metadata / "orchestrator.log"):
         problem = endpoint_problem(arguments or ())
         if problem:
             logging.getLogger(__name__).warning("%s", problem)
@@ -246,28 +244,6 @@ def split_arguments(argv: Sequence[str]) -> tuple[list[str], tuple[str, ...] | N
 def _comfyui_arguments(context: click.Context, default: tuple[str, ...] | None) -> tuple[str, ...] | None:
     given = context.find_root().obj.comfyui_arguments
     return default if given is None else given
-
-
-@contextmanager
-def _logging(file: Path | None) -> Iterator[None]:
-    """Log to stderr, and to `file` too; when detached, stderr is that file."""
-    from orchestrator.processes.output_file import open_appending
-
-    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
-    if file is not None:
-        os.close(open_appending(file))  # made with mode 0600
-        handlers.append(logging.FileHandler(file, encoding="utf-8", errors="backslashreplace"))
-    root = logging.getLogger()
-    root.setLevel(logging.INFO)
-    for handler in handlers:
-        handler.setFormatter(logging.Formatter(_FORMAT))
-        root.addHandler(handler)
-    try:
-        yield
-    finally:
-        for handler in handlers:
-            root.removeHandler(handler)
-            handler.close()
 
 
 def main(argv: Sequence[str] | None = None) -> int:
