@@ -156,6 +156,12 @@ def lose_a_worker(live: LiveWorkspace) -> None:
     live.command(command="abort_switch", timestamp=SOME_TIME)
 
 
+def abort_preflight(live: LiveWorkspace) -> None:
+    ask("other")(live)
+    live.until(_preflight_hangs)
+    live.command(command="abort_switch", timestamp=SOME_TIME)
+
+
 def _preflight_hangs(state: WorkspaceState) -> bool:
     """And not the capture of what served before, which would soon be over by itself."""
     worker = state.worker
@@ -252,6 +258,7 @@ STORIES: Mapping[str, Story] = {
     "a killed one": Story(kill_orchestrator),
     "a killed guard": Story(kill_guard, reached=lambda _live, state: state.guard is not None and is_alive(state.guard)),
     "a lost worker": Story(lose_a_worker, reached=_ROLLED_BACK, prepare=hold_preflight),
+    "an abort of a preflight": Story(abort_preflight, reached=_ROLLED_BACK, prepare=hold_preflight),
     "a survivor": Story(leaving(42), reached=started(2), environments={"good": {"fork_session": True}}),
     "it hangs for a while": Story(
         hang_for_a_while,
