@@ -78,6 +78,7 @@ def own_log(file: Path | None, terminal: int | None = None) -> Iterator[None]:
         if terminal is not None:
             handlers.append(UnhurriedHandler(terminal))
     root = logging.getLogger()
+    level = root.level
     root.setLevel(logging.INFO)
     for handler in handlers:
         handler.setFormatter(logging.Formatter(FORMAT))
@@ -85,6 +86,7 @@ def own_log(file: Path | None, terminal: int | None = None) -> Iterator[None]:
     try:
         yield
     finally:
+        root.setLevel(level)
         for handler in handlers:
             root.removeHandler(handler)
             handler.close()

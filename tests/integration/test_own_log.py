@@ -4,11 +4,12 @@ import io
 import logging
 import os
 import stat
+import threading
 
 import pytest
 
 from orchestrator.own_log import WAITING_MAX, own_log
-from tests.helpers.waiting import until
+from tests.helpers.waiting import PATIENCE_S, until
 
 LOG = logging.getLogger("orchestrator.somewhere")
 
@@ -18,8 +19,13 @@ def pipe():
     """What reads us, and may stop doing so; where we write."""
     reading, writing = os.pipe()
     os.set_blocking(reading, False)
-    with os.fdopen(reading, "rb", buffering=0) as reader, os.fdopen(writing, "wb", buffering=0) as writer:
-        yield reader, writer.fileno()
+    with os.fdopen(reading, "rb", buffering=0) as reader:
+        yield reader, writing
+    for thread in threading.enumerate():
+        if thread.name == "log":
+            thread.join(PATIENCE_S)  # nobody reads any more: it ends before its descriptor can be another's
+            assert not thread.is_alive()
+    os.close(writing)
 
 
 def heard(reader: io.FileIO) -> bytes:
@@ -29,7 +35,7 @@ def heard(reader: io.FileIO) -> bytes:
 def test_what_is_said_is_in_the_file_and_on_the_terminal(tmp_path, pipe):
     reader, terminal = pipe
     with own_log(tmp_path / "own.log", terminal):
-        LOG.warning("first \udcff")
+        LOG.warning("first")
         assert b"first" in until(lambda: heard(reader))
         assert "first" in (tmp_path / "own.log").read_text()
         LOG.warning("last words")
