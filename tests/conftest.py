@@ -30,6 +30,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             kind = KIND_OF_FOLDER.get(item.path.relative_to(here).parts[0])
             if kind is not None:
                 item.add_marker(kind)
+            if item.get_closest_marker("e2e") and is_unmeasured(item):
+                item.add_marker(pytest.mark.no_cover)
 
 
 @pytest.fixture(autouse=True)
@@ -42,14 +44,18 @@ def clean_env_vars() -> Iterator[None]:
 
 
 MEASURED = {"test_rollback"}
-"""Slow files whose child processes count for the coverage all the same."""
+"""Slow files that count for the coverage all the same."""
+
+
+def is_unmeasured(item: pytest.Item) -> bool:
+    """What slow tests start does not count for the coverage: to measure it takes as long again as the tests."""
+    return item.path.stem not in MEASURED and any(map(item.get_closest_marker, ("slow", "e2e", "no_cover")))
 
 
 @pytest.fixture(autouse=True)
 def unmeasured_children(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What slow tests start is not measured for coverage: that takes as long again as the start itself."""
-    is_slow = any(request.node.get_closest_marker(name) for name in ("slow", "e2e", "no_cover"))
-    if is_slow and request.path.stem not in MEASURED:
+    """What a slow test starts is not measured for coverage."""
+    if is_unmeasured(request.node):
         monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
 
 

@@ -17,7 +17,7 @@ from projections.state import WorkspaceState
 from projections.views import views
 from tests.helpers.histories import History
 
-pytestmark = [pytest.mark.slow, pytest.mark.scenario("B-04")]
+pytestmark = [pytest.mark.slow, pytest.mark.no_cover, pytest.mark.scenario("B-04")]
 
 REWRITES = 20_000
 HEADS = 20_000

@@ -221,6 +221,7 @@ def test_a_hostile_file_is_never_acted_on_and_never_lost(workspace, kind):
 
 
 @pytest.mark.slow
+@pytest.mark.no_cover
 @pytest.mark.parametrize("kind", KINDS)
 def test_so_it_is_with_ten_thousand_of_them(workspace, kind):
     assert sum(EXAMPLES.values()) == 10_000
