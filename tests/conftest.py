@@ -43,7 +43,7 @@ def clean_env_vars() -> Iterator[None]:
     os.environ.update(outside)
 
 
-MEASURED = {"test_rollback"}
+MEASURED = {"test_rollback", "test_panel_loading", "test_syncing"}
 """Slow files that count for the coverage all the same."""
 
 

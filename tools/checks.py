@@ -70,9 +70,7 @@ def main(argv: Sequence[str]) -> int:
 def understand(argv: Sequence[str]) -> Wish:
     """The wish behind the command line. A selection of tests leaves out the static checks, coverage and its floor."""
     options, rest = parser().parse_known_args(argv)
-    workers = min(
-        (os.cpu_count() or 2) + 1, MOST_WORKERS
-    )  # one more than cores: most of what takes long waits for children
+    workers = min((os.cpu_count() or 2) + 2, MOST_WORKERS)  # more than cores: most of what takes long waits
     folders = [name for name, chosen in (("unit", options.unit), ("integration", options.integration)) if chosen]
     selection = bool(folders) or any(_selects(argument) for argument in rest)
     whole = not options.fast and not selection

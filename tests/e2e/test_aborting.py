@@ -95,9 +95,9 @@ def assert_good_serves_and_nothing_else_runs(live, number):
 @pytest.mark.parametrize("abort", [by_command, by_file, twice])
 @pytest.mark.parametrize("stages", [["preparing", "syncing", "clearing"], ["starting", "validating", "rolling_back"]])
 def test_an_abort_in_any_stage_leaves_the_old_one_serving(workspace, mute_url, abort, stages):
-    slowly = {"ignore_sigint": True, "start_delay_s": 2}  # held in clearing, and in rolling back
+    slowly = {"ignore_sigint": True, "start_delay_s": 1.5}  # held in clearing, and in rolling back
     live = workspace(good=slowly, **dict.fromkeys(stages))
-    live.configure(health_check_timeout_s=60, probe_timeout_s=60, source_grace_s=0, stop_timeout_s=2)
+    live.configure(health_check_timeout_s=60, probe_timeout_s=60, source_grace_s=0, stop_timeout_s=1.5)
     for stage in stages:
         STAGES[stage](live, stage, mute_url)
     live.serve("good")
@@ -127,8 +127,8 @@ def bystander():
 @pytest.mark.scenario("B-11")
 @pytest.mark.parametrize("stage", ["preparing", "syncing", "clearing", "starting", "validating", "rolling_back"])
 def test_a_comfyui_started_by_hand_in_any_stage_gets_the_workspace_to_itself(workspace, mute_url, bystander, stage):
-    live = workspace(good={"ignore_sigint": True, "start_delay_s": 2}, **{stage: None})
-    live.configure(health_check_timeout_s=60, probe_timeout_s=60, source_grace_s=0, stop_timeout_s=2)
+    live = workspace(good={"ignore_sigint": True, "start_delay_s": 1.5}, **{stage: None})
+    live.configure(health_check_timeout_s=60, probe_timeout_s=60, source_grace_s=0, stop_timeout_s=1.5)
     STAGES[stage](live, stage, mute_url)
     process = live.serve("good")
     with StatusReader(live) as reader:
