@@ -4,12 +4,8 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from journal.codec import Draft
-from journal.errors import JournalError
-from journal.events import GuardLost
 from orchestrator.guarded_start import become_guard
 from orchestrator.guarding import GuardLink
-from orchestrator.ledger import Ledger
 
 _LOG = logging.getLogger(__name__)
 
@@ -17,10 +13,9 @@ _LOG = logging.getLogger(__name__)
 class GuardWatch:
     """Listens as long as the loop runs."""
 
-    def __init__(self, link: GuardLink, ledger: Ledger, on_word: Callable[[str], None]) -> None:
+    def __init__(self, link: GuardLink, on_word: Callable[[str], None]) -> None:
         """`on_word` is called with the name of each signal that the guard has got, and with "" when it said anything else."""
         self._link = link
-        self._ledger = ledger
         self._on_word = on_word
 
     def start(self) -> None:
@@ -39,12 +34,14 @@ class GuardWatch:
             self._take_its_place()
 
     def _take_its_place(self) -> None:
-        """From one moment to the next, as if we had been killed: whatever is under way, the next orchestrator goes on with."""
-        lost = self._link.identity
-        _LOG.warning("the guard, pid %d, is dead; taking its place, and starting another orchestrator", lost.pid)
+        """From one moment to the next, as if we had been killed: whatever is under way, the next orchestrator goes on with.
+
+        Nothing is journaled here: that may take long or fail, and the next orchestrator says that the guard was lost.
+        """
+        lost = self._link.identity.pid
+        _LOG.warning("the guard, pid %d, is dead; taking its place, and starting another orchestrator", lost)
         self.stop()
         try:
-            self._ledger.ask(lambda state: (Draft(GuardLost(identity=lost)),) if state.guard == lost else ())
             become_guard(again=True)
-        except (JournalError, OSError) as error:
+        except OSError as error:
             _LOG.warning("taking the guard's place: %s; going on without one", error)

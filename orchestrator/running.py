@@ -149,7 +149,7 @@ async def supervising(ledger: Ledger, options: RunOptions) -> AsyncIterator[Supe
     hooks = Hooks(supervisor, narrator)
     control = ControlServer(hooks, public_origin=config.public_origin or "")
     beside = [_beside(_open_control(control, supervisor)), _beside(narrator.mirror())]
-    watch = None if options.guard is None else GuardWatch(options.guard, ledger, supervisor.signalled)
+    watch = None if options.guard is None else GuardWatch(options.guard, supervisor.signalled)
     if watch is not None:
         watch.start()
     output = OutputFollower(ledger) if options.foreground else None

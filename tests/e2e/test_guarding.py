@@ -1,5 +1,6 @@
 """The guard around a real orchestrator: it is there again at once, adopts what runs, and knows how that ended."""
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -98,6 +99,21 @@ def test_a_killed_guard_is_replaced_by_its_orchestrator_which_starts_another(wor
     os.kill(state.guard.pid, signal.SIGTERM)
     until(lambda: not is_alive(state.guard))
     assert live.state().orchestrator is None
+
+
+def test_a_killed_guard_is_replaced_also_while_nothing_can_be_journaled(workspace):
+    live = workspace(good=None)
+    guard = live.serve_kept("good")
+    before = live.state().orchestrator
+    with (live.metadata / "journal.lock").open("r+b") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        guard.kill()
+        guard.wait()
+        until(lambda: b"--again" in Path(f"/proc/{before.pid}/cmdline").read_bytes())
+    state = live.until(lambda state: state.guard == before and state.orchestrator not in {None, before})
+    live.until(lambda state: state.main_process.owner == state.orchestrator)
+    os.kill(state.guard.pid, signal.SIGTERM)
+    until(lambda: not is_alive(state.guard))
 
 
 def test_whoever_needs_an_orchestrator_waits_for_the_one_that_the_guard_is_about_to_start(workspace):

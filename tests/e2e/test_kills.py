@@ -38,7 +38,7 @@ a crash                | process.exited before, supervision.calm after
 no way to start        | process.spawn_failed after, start.failed before, supervision.parked after
 an orphan leaves       | guard.reaped before, process.adopted after
 a killed one           | orchestrator.lost before, orchestrator.started after, process.adopted performed both
-a killed guard         | guard.lost before last, guard.lost after last
+a killed guard         | guard.lost before, guard.lost after
 a lost worker          | worker.lost before, worker.cancelled after
 an abort of a preflight | worker.spawned after
 a survivor             | process.swept after, process.swept performed both

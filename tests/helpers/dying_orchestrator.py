@@ -22,7 +22,7 @@ from orchestrator.performing import Performer
 
 DYING_AT = "DYING_ORCHESTRATOR_AT"
 MOMENTS = ("before", "after", "performed")
-WHO = ("orchestrator", "guard", "both", "last")
+WHO = ("orchestrator", "guard", "both")
 ANY = "*"
 """In place of an event's name: all count."""
 
@@ -32,8 +32,7 @@ class Order:
     """When to die, and who: at the `occurrence`-th `event` (from 1) that is committed from now on.
 
     `moment`: "before" it is in the journal; "after", with neither views published nor the effect performed; "performed", with the
-    effect, and its outcome not yet in the journal. `who`: the orchestrator alone, its guard alone, both, or the "last": the
-    orchestrator, whose guard is dead already.
+    effect, and its outcome not yet in the journal. `who`: the orchestrator alone, its guard alone, or both.
     """
 
     event: str
