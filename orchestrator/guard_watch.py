@@ -14,13 +14,15 @@ class GuardWatch:
     """Listens as long as the loop runs."""
 
     def __init__(self, link: GuardLink, on_word: Callable[[str], None]) -> None:
-        """`on_word` is called with the name of each signal that the guard has got, and with "" when it said anything else."""
+        """`on_word` is called with the name of a signal that the guard has got, or "" when it said anything else."""
         self._link = link
         self._on_word = on_word
 
     def start(self) -> None:
-        """Begin. The guard knows from now on that we are to be started again."""
+        """Begin. The guard knows from now on that we are to be started again; what it has said already is heard."""
         self._link.say_started()
+        self._link.on_heard = self._pass_on
+        self._link.listen()
         asyncio.get_running_loop().add_reader(self._link.fileno(), self._hear)
 
     def stop(self) -> None:
@@ -29,9 +31,11 @@ class GuardWatch:
 
     def _hear(self) -> None:
         self._link.listen()
-        self._on_word(self._link.next_signal())
         if self._link.is_lost:
             self._take_its_place()
+
+    def _pass_on(self) -> None:
+        self._on_word(self._link.next_signal())
 
     def _take_its_place(self) -> None:
         """From one moment to the next, as if we had been killed: whatever is under way, the next orchestrator goes on with.

@@ -5,7 +5,7 @@ There is no guard on Windows, nor where an orchestrator runs inside somebody els
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, Self
 
 import attrs
@@ -19,13 +19,21 @@ _LOG = logging.getLogger(__name__)
 _CHUNK_BYTES: Final = 65536
 
 
+def _nothing() -> None:
+    """Nobody wants to know."""
+
+
 @attrs.define(eq=False)
 class GuardLink:
-    """The pipes to the guard that started us. `again`: in place of one that died. `is_lost`: the guard is dead."""
+    """The pipes to the guard that started us. `again`: in place of one that died. `is_lost`: the guard is dead.
+
+    `on_heard` is called whenever the guard has said something, whoever it was that listened.
+    """
 
     identity: Identity
     again: bool
     is_lost: bool = False
+    on_heard: Callable[[], None] = _nothing
     _hear: int = -1
     _say: int = -1
     _half: bytes = b""
@@ -54,15 +62,18 @@ class GuardLink:
 
     def listen(self) -> None:
         """Take in what the guard has said. Its end is the end of the guard."""
+        has_said = False
         while not self.is_lost:
             try:
                 said = os.read(self._hear, _CHUNK_BYTES)
             except BlockingIOError:
-                return
-            self.is_lost = not said
+                break
+            has_said, self.is_lost = has_said or bool(said), not said
             *lines, self._half = (self._half + said).split(b"\n")
             for line in lines:
                 self._take_in(line.decode("ascii", "replace").split())
+        if has_said:
+            self.on_heard()
 
     def _take_in(self, words: Sequence[str]) -> None:
         match words:

@@ -116,6 +116,18 @@ def test_a_killed_guard_is_replaced_also_while_nothing_can_be_journaled(workspac
     until(lambda: not is_alive(state.guard))
 
 
+def test_a_signal_to_the_guard_is_heeded_also_where_everybody_else_is_dead(workspace):
+    live = workspace(good=None)
+    guard = live.serve_kept("good")
+    state = live.state()
+    os.kill(state.orchestrator.pid, signal.SIGSTOP)  # it shall not see the other one die
+    for dead in (state.main_process.identity, state.orchestrator):
+        os.kill(dead.pid, signal.SIGKILL)
+    until(lambda: not is_alive(state.orchestrator))
+    assert live.stop(guard) == 0
+    assert len(live.starts("good")) == 1
+
+
 def test_whoever_needs_an_orchestrator_waits_for_the_one_that_the_guard_is_about_to_start(workspace):
     live = workspace(good=None)
     live.serve_kept("good")
