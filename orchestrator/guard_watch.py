@@ -1,13 +1,9 @@
 """What an orchestrator does about its guard while it runs: hears it, and takes its place when it is dead."""
 
 import asyncio
-import logging
 from collections.abc import Callable
 
-from orchestrator.guarded_start import become_guard
 from orchestrator.guarding import GuardLink
-
-_LOG = logging.getLogger(__name__)
 
 
 class GuardWatch:
@@ -42,10 +38,5 @@ class GuardWatch:
 
         Nothing is journaled here: that may take long or fail, and the next orchestrator says that the guard was lost.
         """
-        lost = self._link.identity.pid
-        _LOG.warning("the guard, pid %d, is dead; taking its place, and starting another orchestrator", lost)
         self.stop()
-        try:
-            become_guard(again=True)
-        except OSError as error:
-            _LOG.warning("taking the guard's place: %s; going on without one", error)
+        self._link.take_its_place(again=True)

@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NoReturn
 
@@ -15,11 +16,11 @@ def is_possible() -> bool:
     return hasattr(os, "fork") and hasattr(signal, "sigwait")
 
 
-def become_guard(*, again: bool = False) -> NoReturn:
+def become_guard(*, again: bool = False, unheeded: Iterable[str] = ()) -> NoReturn:
     """Go on as the guard of a new orchestrator with our own command line: same pid, same children, nothing else kept.
 
-    `again`: it takes our place. Signals that come meanwhile wait for the guard. Raises OSError, and then has changed
-    nothing but the signals that are blocked.
+    `again`: it takes our place. Signals that come meanwhile wait for the guard, as do those named by `unheeded`, which
+    have come to us before. Raises OSError, and then has changed nothing, but those come to us once more.
     """
     command = [sys.executable, *sys.orig_argv[1:]]
     environ = {name: value for name, value in os.environ.items() if name != SPAWN_MARKER}
@@ -27,5 +28,10 @@ def become_guard(*, again: bool = False) -> NoReturn:
     program = [sys.executable, "-I", "-S", str(Path(guard.__file__)), *begun, "--", *command]
     sys.stdout.flush()
     sys.stderr.flush()
-    signal.pthread_sigmask(signal.SIG_BLOCK, guard.AWAITED)
-    os.execve(program[0], program, environ)  # noqa: S606 - no shell is the point
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, guard.AWAITED)
+    for name in unheeded:
+        signal.raise_signal(signal.Signals[name])  # pending: exec keeps that
+    try:
+        os.execve(program[0], program, environ)  # noqa: S606 - no shell is the point
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

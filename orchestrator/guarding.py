@@ -5,13 +5,14 @@ There is no guard on Windows, nor where an orchestrator runs inside somebody els
 
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, Self
 
 import attrs
 
-from journal.identity import Identity, identify, is_alive
+from journal.identity import Identity, boot_id, identify, is_alive
 from orchestrator import guard
+from orchestrator.guarded_start import become_guard
 from orchestrator.processes.table import row
 
 _LOG = logging.getLogger(__name__)
@@ -42,19 +43,26 @@ class GuardLink:
 
     @classmethod
     def take(cls) -> Self | None:
-        """The link that the environment names, which forgets it: nobody inherits it. None when no guard started us."""
+        """The link that the environment names, which forgets it: nobody inherits it. None when no guard started us.
+
+        Where that has died since, we become the next one, and this does not return.
+        """
         named = os.environ.pop(guard.ENVIRON, "")
         try:
             pid, hear, say, again = (int(part) for part in named.split(":"))
         except ValueError:
             return None
-        identity = identify(pid)
-        if identity is None or pid != os.getppid():
-            return None
         for descriptor in (hear, say):
             os.set_inheritable(descriptor, False)  # noqa: FBT003 - its name is no keyword
         os.set_blocking(hear, False)
-        return cls(identity, bool(again), hear=hear, say=say)
+        identity = identify(pid) if pid == os.getppid() else None
+        link = cls(identity or Identity(pid, 0, boot_id()), bool(again), hear=hear, say=say)
+        if identity is not None:
+            return link
+        link.listen()
+        if link.is_lost:
+            link.take_its_place(again=link.again)
+        return None  # somebody stands between us and it
 
     def fileno(self) -> int:
         """Readable when there is something to `listen` to."""
@@ -81,6 +89,16 @@ class GuardLink:
                 self._ended[int(pid), int(ticks)] = int(status)
             case ["signal", name]:
                 self._signals.append(name)
+
+    def take_its_place(self, *, again: bool, unheeded: Iterable[str] = ()) -> None:
+        """Become the next guard: see `become_guard`. Returns only where that cannot be done, which is logged."""
+        _LOG.warning(
+            "the guard, pid %d, is dead; taking its place, and starting another orchestrator", self.identity.pid
+        )
+        try:
+            become_guard(again=again, unheeded=[*self._signals, *unheeded])
+        except OSError as error:
+            _LOG.warning("taking the guard's place: %s; going on without one", error)
 
     def next_signal(self) -> str:
         """The name of a signal that the guard has got, each once; "" when there is none."""

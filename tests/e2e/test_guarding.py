@@ -128,6 +128,19 @@ def test_a_signal_to_the_guard_is_heeded_also_where_everybody_else_is_dead(works
     assert len(live.starts("good")) == 1
 
 
+def test_a_guard_that_is_killed_before_its_orchestrator_listens_is_replaced_too(workspace):
+    live = workspace(good=None)
+    guard = live.start("good")
+    until(lambda: Path(f"/proc/{guard.pid}/task/{guard.pid}/children").read_text())
+    guard.kill()
+    guard.wait()
+    state = live.until(lambda state: state.serving == "good" and state.guard is not None)
+    assert is_alive(state.guard)
+    assert [event.manual for event in live.of(OrchestratorStarted)] == [True]
+    os.kill(state.guard.pid, signal.SIGTERM)
+    until(lambda: not is_alive(state.guard))
+
+
 def test_whoever_needs_an_orchestrator_waits_for_the_one_that_the_guard_is_about_to_start(workspace):
     live = workspace(good=None)
     live.serve_kept("good")
