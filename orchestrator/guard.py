@@ -40,6 +40,7 @@ class Guard:
         self.status: int | None = None
         self._command = command
         self._started = again
+        self._said: set[str] = set()
         self._child = 0
         self._since = 0.0
         self._delay_s = FIRST_DELAY_S
@@ -76,6 +77,7 @@ class Guard:
             self._start_later(f"starting an orchestrator: {error}; it is tried")
             return
         to_read, self._say, self._hear, to_write = opened
+        self._said = set()
         if self._child == 0:
             self._become_orchestrator(to_read, to_write)
         _close([to_read, to_write])
@@ -124,16 +126,21 @@ class Guard:
             self._tell(line)
 
     def _orchestrator_ended(self, code: int) -> None:
-        said = self._listen()
+        self._listen()
         _close([self._hear, self._say])
         pid, self._child = self._child, 0
-        refused = not self._started and (code > 0 or self._asked != "")
-        if code == 0 or refused or "leave" in said:
+        if code == 0 or "leave" in self._said or self._is_refused(code):
             self.status = code if code >= 0 else 128 - code
             return
         if time.monotonic() - self._since >= LONG_S:
             self._delay_s = FIRST_DELAY_S
         self._start_later(f"the orchestrator, pid {pid}, {_how(code)}; it is started")
+
+    def _is_refused(self, code: int) -> bool:
+        """Whether what was asked for cannot be had: the first start, or an orchestrator that sees to the end."""
+        if self._started:
+            return code > 0 and self._asked != "" and "started" not in self._said
+        return code > 0 or self._asked != ""
 
     def _start_later(self, why: str) -> None:
         _log(f"{why} again in {self._delay_s:g} s")
@@ -152,14 +159,11 @@ class Guard:
         else:
             os.kill(self._child, number)
 
-    def _listen(self) -> list[str]:
-        """What the orchestrator has said since we last asked."""
-        try:
-            said = os.read(self._hear, 4096).decode("ascii", "replace").split()
-        except OSError:
-            said = []
-        self._started = self._started or "started" in said
-        return said
+    def _listen(self) -> None:
+        """Take in what the orchestrator has said."""
+        with contextlib.suppress(OSError):
+            self._said.update(os.read(self._hear, 4096).decode("ascii", "replace").split())
+        self._started = self._started or "started" in self._said
 
     def _tell(self, line: str) -> None:
         """One that does not listen, or not any more, is not waited for: its successor is told again."""

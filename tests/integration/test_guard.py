@@ -174,6 +174,23 @@ def test_a_signal_between_two_lives_is_told_to_the_next_one_at_once(tmp_path):
         assert it.told("said") == ["signal SIGTERM\n"]
 
 
+def test_asked_to_end_it_starts_nothing_again_that_cannot_begin(tmp_path):
+    script = "if again == '0':\n    os.write(int(say), b'started\\n'); sys.exit(3)\ntell(); sys.exit(4)"
+    with guarded(tmp_path, script) as it:
+        until(lambda: len(it.told("pid")) >= 2)
+        it.process.send_signal(signal.SIGTERM)
+        assert it.process.wait(10) == 4
+
+
+def test_a_word_that_a_signal_crossed_is_not_forgotten(tmp_path):
+    script = "os.write(int(say), b'started\\nleave\\n'); tell(started=True); os.read(int(hear), 99); sys.exit(5)"
+    with guarded(tmp_path, script) as it:
+        it.pids(1)
+        it.process.send_signal(signal.SIGTERM)
+        assert it.process.wait(10) == 5
+        assert len(it.told("started")) == 1
+
+
 def test_where_nothing_can_be_started_it_is_tried_again(tmp_path):
     with guarded(tmp_path, "serve()") as it:
         (first,) = it.pids(1)
