@@ -137,10 +137,10 @@ class Guard:
         self._start_later(f"the orchestrator, pid {pid}, {_how(code)}; it is started")
 
     def _is_refused(self, code: int) -> bool:
-        """Whether what was asked for cannot be had: the first start, or an orchestrator that sees to the end."""
+        """Whether what was asked for cannot be had, the first start or an end in good order; or the first start was ended."""
         if self._started:
             return code > 0 and self._asked != "" and "started" not in self._said
-        return code > 0 or self._asked != ""
+        return code > 0 or self._asked != "" or -code in _FORWARDED
 
     def _start_later(self, why: str) -> None:
         _log(f"{why} again in {self._delay_s:g} s")

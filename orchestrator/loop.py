@@ -46,6 +46,12 @@ LEAVE_AFTER_NS = 2 * S
 """How long a signal to end waits for a journal that cannot be written."""
 PASSES = (JournalBusy, JournalForbidden, JournalReadOnly, JournalStarved, JournalWriteFailed, NoRoom)
 """What keeps everything from being done for a while: a full disk, a writer that is stopped, no descriptor left."""
+_HEEDED = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
+
+
+def hold_signals() -> None:
+    """Let a signal wait that asks us to end, until a `Supervisor` runs and heeds it."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, _HEEDED)
 
 
 class Supervisor:
@@ -102,8 +108,11 @@ class Supervisor:
 
     def _begin(self) -> None:
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        for number in _HEEDED:
             loop.add_signal_handler(number, self._on_signal, number)
+        for number in signal.sigpending() & _HEEDED:
+            self._on_signal(signal.Signals(number))  # before the first step: it comes once more, which does no harm
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _HEEDED)
         self._bell.start(loop)
         self.ledger.wait_s = LOCK_WAIT_S
         self._upkeep.start()

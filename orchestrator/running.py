@@ -26,7 +26,7 @@ from orchestrator.guarding import GuardLink
 from orchestrator.inbox import Inbox, settle_asides
 from orchestrator.ledger import Ledger
 from orchestrator.logs.switch_log import LogEntry
-from orchestrator.loop import Supervisor
+from orchestrator.loop import Supervisor, hold_signals
 from orchestrator.narration import Narrator
 from orchestrator.observing import Observer
 from orchestrator.occupancy import holder_in_words
@@ -136,6 +136,8 @@ async def supervising(ledger: Ledger, options: RunOptions) -> AsyncIterator[Supe
     narrator = Narrator(workspace, ledger)
     ledger.listener = narrator.hear
     config, _ = read_config(workspace.config_path, Config())
+    if options.guard is not None:
+        hold_signals()  # from here on others know our pid; with no guard, what runs our loop has its own ways
     ledger.ask(lambda state: first_events(state, me, __version__, options.start, clock.read(), config))
     children = Children(ledger.state.journal_id, options.guard)
     environ = environ_for_comfyui(workspace)

@@ -27,6 +27,21 @@ from orchestrator.ledger import Ledger
 from orchestrator.workspace import open_workspace
 from tests.helpers.waiting import until
 
+ENDED_EARLY = """
+import os, signal, sys
+from journal.store import Journal
+from orchestrator.cli import main
+append = Journal.append
+def appending(journal, drafts, *rest):
+    recorded = append(journal, drafts, *rest)
+    if any(draft.event.stored_name == "orchestrator.started" for draft in drafts):
+        os.kill(os.getpid(), signal.SIGTERM)
+    return recorded
+Journal.append = appending
+sys.exit(main())
+"""
+"""The orchestrator, and somebody who sends it SIGTERM as soon as its pid is known."""
+
 
 def kill_the_orchestrator(live):
     """And wait until its successor has adopted what runs."""
@@ -139,6 +154,15 @@ def test_a_guard_that_is_killed_before_its_orchestrator_listens_is_replaced_too(
     assert [event.manual for event in live.of(OrchestratorStarted)] == [True]
     os.kill(state.guard.pid, signal.SIGTERM)
     until(lambda: not is_alive(state.guard))
+
+
+def test_a_signal_to_the_pid_that_has_only_just_been_written_is_heeded(workspace):
+    live = workspace(good=None)
+    command = [sys.executable, "-c", ENDED_EARLY, "run", "--workspace", str(live.root), "--environment", "good"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 0, done.stderr
+    assert len(live.of(OrchestratorStarted)) == 1
+    assert live.starts("good") == []
 
 
 def test_whoever_needs_an_orchestrator_waits_for_the_one_that_the_guard_is_about_to_start(workspace):

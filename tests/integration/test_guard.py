@@ -166,6 +166,12 @@ def test_before_it_has_started_a_signal_just_ends_it(tmp_path):
         assert it.process.wait(10) == 128 + signal.SIGTERM
 
 
+def test_whoever_ends_it_before_it_has_started_ends_both(tmp_path):
+    with guarded(tmp_path, "tell(); os.kill(os.getpid(), signal.SIGTERM)") as it:
+        assert it.process.wait(10) == 128 + signal.SIGTERM
+        assert len(it.told("pid")) == 1
+
+
 def test_a_signal_between_two_lives_is_told_to_the_next_one_at_once(tmp_path):
     with guarded(tmp_path, "if again == '0':\n    os.write(int(say), b'started\\n'); sys.exit(3)\nserve()") as it:
         until(lambda: "started again" in (tmp_path / "guard.log").read_text())
