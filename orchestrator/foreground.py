@@ -8,6 +8,7 @@ import sys
 import threading
 from pathlib import Path
 
+from orchestrator.guarded_start import leave_signals_to_the_main_thread
 from orchestrator.ledger import Ledger
 from orchestrator.logs.holes import read_data
 
@@ -38,6 +39,7 @@ class OutputFollower:
         self._thread.join(POLL_S * 2)
 
     def _follow(self) -> None:
+        leave_signals_to_the_main_thread()
         try:
             while not self._stop.wait(POLL_S):
                 self._copy()

@@ -35,3 +35,9 @@ def become_guard(*, again: bool = False, unheeded: Iterable[str] = ()) -> NoRetu
         os.execve(program[0], program, environ)  # noqa: S606 - no shell is the point
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def leave_signals_to_the_main_thread() -> None:
+    """For any other thread that lives long: one that it took in while the main thread becomes a guard would be lost."""
+    if is_possible():
+        signal.pthread_sigmask(signal.SIG_BLOCK, guard.AWAITED)

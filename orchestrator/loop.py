@@ -236,6 +236,10 @@ class Supervisor:
             self._signalled = self._signalled or clock.read()
         self.wake()
 
+    def unheeded(self) -> str:
+        """The name of a signal that is not journaled yet; "" when there is none."""
+        return self._observer.holders.signal
+
     def _react_to_files(self) -> None:
         """Whatever somebody did to our views is undone, and journaled."""
         self._has_rung = bool(self._bell.take()) or self._has_rung

@@ -4,6 +4,7 @@ import asyncio
 import importlib
 import logging
 from collections.abc import AsyncIterator, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -22,6 +23,7 @@ from orchestrator.deciding.situation import endpoint_for
 from orchestrator.environments.workers import Workers, environ_for_comfyui
 from orchestrator.foreground import OutputFollower
 from orchestrator.guard_watch import GuardWatch
+from orchestrator.guarded_start import leave_signals_to_the_main_thread
 from orchestrator.guarding import GuardLink
 from orchestrator.inbox import Inbox, settle_asides
 from orchestrator.ledger import Ledger
@@ -125,6 +127,8 @@ def _are_of_what_runs(arguments: tuple[str, ...] | None, state: WorkspaceState) 
 
 
 async def _supervise(ledger: Ledger, options: RunOptions) -> int:
+    threads = ThreadPoolExecutor(initializer=leave_signals_to_the_main_thread)
+    asyncio.get_running_loop().set_default_executor(threads)
     async with supervising(ledger, options) as supervisor:
         return await supervisor.run()
 
@@ -151,7 +155,7 @@ async def supervising(ledger: Ledger, options: RunOptions) -> AsyncIterator[Supe
     hooks = Hooks(supervisor, narrator)
     control = ControlServer(hooks, public_origin=config.public_origin or "")
     beside = [_beside(_open_control(control, supervisor)), _beside(narrator.mirror())]
-    watch = None if options.guard is None else GuardWatch(options.guard, supervisor.signalled)
+    watch = None if options.guard is None else GuardWatch(options.guard, supervisor.signalled, supervisor.unheeded)
     if watch is not None:
         watch.start()
     output = OutputFollower(ledger) if options.foreground else None

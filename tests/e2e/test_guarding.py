@@ -27,6 +27,8 @@ from orchestrator.ledger import Ledger
 from orchestrator.workspace import open_workspace
 from tests.helpers.waiting import until
 
+ENDING = {signal.SIGTERM, signal.SIGINT}
+
 ENDED_EARLY = """
 import os, signal, sys
 from journal.store import Journal
@@ -53,6 +55,13 @@ def kill_the_orchestrator(live):
             and all(process.owner == state.orchestrator for process in state.processes.values())
         )
     )
+
+
+def signals_of(pid: int, thread: int, field: str) -> set[int]:
+    """The set of that name in `/proc/PID/task/THREAD/status`."""
+    lines = Path(f"/proc/{pid}/task/{thread}/status").read_text().splitlines()
+    mask = next(int(line.split()[1], 16) for line in lines if line.startswith(field))
+    return {number for number in range(1, 65) if mask >> (number - 1) & 1}
 
 
 def test_the_command_becomes_the_guard_and_the_orchestrator_is_its_child(workspace):
@@ -163,6 +172,36 @@ def test_a_signal_to_the_pid_that_has_only_just_been_written_is_heeded(workspace
     assert done.returncode == 0, done.stderr
     assert len(live.of(OrchestratorStarted)) == 1
     assert live.starts("good") == []
+
+
+def test_a_signal_is_not_lost_while_the_orchestrator_takes_its_dead_guards_place(workspace):
+    live = workspace(good=None)
+    guard = live.serve_kept("good")
+    orchestrator = live.state().orchestrator
+    os.kill(orchestrator.pid, signal.SIGSTOP)  # so that it sees both at once
+    guard.kill()
+    guard.wait()
+    os.kill(orchestrator.pid, signal.SIGTERM)
+    os.kill(orchestrator.pid, signal.SIGCONT)
+    until(lambda: not is_alive(orchestrator))
+    state = live.state()
+    assert (state.orchestrator, state.processes) == (None, {})
+    assert len(live.starts("good")) == 1
+
+
+def test_no_thread_but_the_main_one_takes_signals_in(workspace):
+    live = workspace(good=None)
+    command = [sys.executable, "-m", "orchestrator", "run", "--workspace", str(live.root), "--environment", "good"]
+    with (live.metadata / "output").open("wb") as output:
+        live.orchestrators.append(subprocess.Popen([*command, "--args", "--port", str(live.port)], stdout=output))
+    pid = live.until(lambda state: state.serving == "good" and state.control is not None).orchestrator.pid
+
+    def are_deaf() -> bool:  # what shows the output, and one that has imported something
+        others = [int(task.name) for task in Path(f"/proc/{pid}/task").iterdir() if task.name != str(pid)]
+        return len(others) >= 2 and all(signals_of(pid, thread, "SigBlk") >= ENDING for thread in others)
+
+    until(are_deaf)
+    until(lambda: not ENDING & signals_of(pid, pid, "SigBlk"))  # it blocks everything while it starts a program
 
 
 def test_whoever_needs_an_orchestrator_waits_for_the_one_that_the_guard_is_about_to_start(workspace):

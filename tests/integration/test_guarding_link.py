@@ -39,7 +39,7 @@ def line() -> Iterator[Line]:
 def test_a_signal_is_passed_on_also_when_somebody_asks_how_a_process_ended_first():
     async def live(it: Line) -> list[str]:
         words: list[str] = []
-        watch = GuardWatch(it.link, words.append)
+        watch = GuardWatch(it.link, words.append, str)
         watch.start()
         it.say("signal SIGTERM")
         assert it.link.wait_status(own_identity()) is None
@@ -53,7 +53,7 @@ def test_a_signal_is_passed_on_also_when_somebody_asks_how_a_process_ended_first
 def test_a_signal_that_waits_already_is_passed_on_before_the_loop_has_its_first_turn():
     async def live(it: Line) -> list[str]:
         words: list[str] = []
-        watch = GuardWatch(it.link, words.append)
+        watch = GuardWatch(it.link, words.append, str)
         it.say("signal SIGINT")
         watch.start()
         watch.stop()
