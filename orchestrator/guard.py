@@ -17,7 +17,8 @@ import sys
 import time
 
 ENVIRON = "COMFYGIT_JOURNAL_GUARD"
-"""`<guard's pid>:<descriptor to read from>:<descriptor to write to>:<1 when it is started again, else 0>`"""
+"""`<guard's pid>:<descriptor to read from>:<descriptor to write to>:<1 when it is started again, else 0>:<1 when the guard
+had children before it was one, else 0>`"""
 AGAIN = "--again"
 """Begin as after a death: what is started first is already a successor."""
 FIRST_DELAY_S, MOST_DELAY_S = 0.1, 10.0
@@ -40,6 +41,7 @@ class Guard:
         self.status: int | None = None
         self._command = command
         self._started = again
+        self._had_children = not again and _has_children()
         self._said: set[str] = set()
         self._child = 0
         self._since = 0.0
@@ -93,7 +95,10 @@ class Guard:
         try:
             for descriptor in (to_read, to_write):
                 os.set_inheritable(descriptor, True)  # noqa: FBT003 - its name is no keyword
-            environ = {**os.environ, ENVIRON: f"{os.getppid()}:{to_read}:{to_write}:{int(self._started)}"}
+            environ = {
+                **os.environ,
+                ENVIRON: f"{os.getppid()}:{to_read}:{to_write}:{int(self._started)}:{int(self._had_children)}",
+            }
             signal.pthread_sigmask(signal.SIG_SETMASK, ())
             os.execvpe(self._command[0], self._command, environ)  # noqa: S606 - no shell is the point
         except OSError as error:
@@ -181,6 +186,15 @@ def _become_subreaper() -> None:
         import ctypes
 
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def _has_children() -> bool:
+    """Also such as have ended. Whoever started us by `exec` leaves us its own, and they leave us their orphans."""
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except (AttributeError, ChildProcessError):
+        return False
+    return True
 
 
 def _session_and_start(pid: int) -> "tuple[int, int] | None":

@@ -28,11 +28,13 @@ def _nothing() -> None:
 class GuardLink:
     """The pipes to the guard that started us. `again`: in place of one that died. `is_lost`: the guard is dead.
 
-    `on_heard` is called whenever the guard has said something, whoever it was that listened.
+    `has_strangers`: it has children of its own, so that not every orphan below it comes from what we start. `on_heard` is
+    called whenever the guard has said something, whoever it was that listened.
     """
 
     identity: Identity
     again: bool
+    has_strangers: bool = False
     is_lost: bool = False
     on_heard: Callable[[], None] = _nothing
     _hear: int = -1
@@ -49,14 +51,14 @@ class GuardLink:
         """
         named = os.environ.pop(guard.ENVIRON, "")
         try:
-            pid, hear, say, again = (int(part) for part in named.split(":"))
+            pid, hear, say, again, *more = (int(part) for part in named.split(":"))
         except ValueError:
             return None
         for descriptor in (hear, say):
             os.set_inheritable(descriptor, False)  # noqa: FBT003 - its name is no keyword
         os.set_blocking(hear, False)
         identity = identify(pid) if pid == os.getppid() else None
-        link = cls(identity or Identity(pid, 0, boot_id()), bool(again), hear=hear, say=say)
+        link = cls(identity or Identity(pid, 0, boot_id()), bool(again), any(more), hear=hear, say=say)
         if identity is not None:
             return link
         link.listen()

@@ -143,7 +143,7 @@ async def supervising(ledger: Ledger, options: RunOptions) -> AsyncIterator[Supe
     if options.guard is not None:
         hold_signals()  # from here on others know our pid; with no guard, what runs our loop has its own ways
     ledger.ask(lambda state: first_events(state, me, __version__, options.start, clock.read(), config))
-    children = Children(ledger.state.journal_id, options.guard)
+    children = _children_under(options.guard, ledger.state.journal_id)
     environ = environ_for_comfyui(workspace)
     workers = Workers(workspace, children, ledger.state.journal_id, environ)
     settle_asides(workspace.metadata, ledger.state.inbox_keys, ledger.state.seq)
@@ -175,6 +175,14 @@ async def supervising(ledger: Ledger, options: RunOptions) -> AsyncIterator[Supe
         await control.stop()
         narrator.finish()
         children.close()
+
+
+def _children_under(guard: GuardLink | None, journal_id: str) -> Children:
+    """With a guard that has children of its own, an orphan below it is not taken for what was left by one of ours."""
+    children = Children(journal_id, guard)
+    if guard is not None and guard.has_strangers:
+        children.guard = None
+    return children
 
 
 async def _open_control(control: ControlServer, supervisor: Supervisor) -> None:

@@ -19,6 +19,7 @@ from journal.events import (
     OrchestratorStarted,
     ProcessAdopted,
     ProcessExited,
+    ProcessSwept,
     SpawnRequested,
 )
 from journal.identity import identify, is_alive
@@ -57,6 +58,10 @@ def kill_the_orchestrator(live):
     )
 
 
+def parent_of(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
 def signals_of(pid: int, thread: int, field: str) -> set[int]:
     """The set of that name in `/proc/PID/task/THREAD/status`."""
     lines = Path(f"/proc/{pid}/task/{thread}/status").read_text().splitlines()
@@ -70,8 +75,7 @@ def test_the_command_becomes_the_guard_and_the_orchestrator_is_its_child(workspa
     state = live.state()
     assert state.guard == identify(process.pid)
     assert [event.identity for event in live.of(GuardStarted)] == [state.guard]
-    stat = Path(f"/proc/{state.orchestrator.pid}/stat").read_text()
-    assert stat.rpartition(")")[2].split()[1] == str(process.pid)
+    assert parent_of(state.orchestrator.pid) == process.pid
 
 
 def test_it_is_told_to_nobody_that_we_start(workspace):
@@ -202,6 +206,29 @@ def test_no_thread_but_the_main_one_takes_signals_in(workspace):
 
     until(are_deaf)
     until(lambda: not ENDING & signals_of(pid, pid, "SigBlk"))  # it blocks everything while it starts a program
+
+
+def test_what_an_entry_script_left_running_is_no_part_of_a_comfyui(workspace):
+    live = workspace(good=None)
+    flag = live.metadata / "flag"
+    helper = f"(while [ ! -e {flag} ]; do sleep 0.05; done; setsid sleep 300 & echo $! > {flag}.pid) &"
+    command = [sys.executable, "-m", "orchestrator", "--workspace", str(live.root), "--environment", "good"]
+    shell = ["sh", "-c", f'{helper} exec "$@"', "sh", *command, "--args", "--port", str(live.port)]
+    with (live.metadata / "orchestrator.log").open("ab") as log:
+        live.orchestrators.append(subprocess.Popen(shell, stdout=log, stderr=log))
+    state = live.until(lambda state: state.serving == "good")
+    flag.touch()
+    told = flag.with_suffix(".pid")
+    stranger = identify(int(until(lambda: told.exists() and told.read_text())))
+    assert stranger is not None
+    try:
+        until(lambda: parent_of(stranger.pid) == state.guard.pid)
+        live.leave(42)
+        live.until(lambda state: state.serving == "good" and len(live.starts("good")) == 2)
+        assert is_alive(stranger)
+        assert not live.of(ProcessSwept)
+    finally:
+        os.kill(stranger.pid, signal.SIGKILL)
 
 
 def test_whoever_needs_an_orchestrator_waits_for_the_one_that_the_guard_is_about_to_start(workspace):

@@ -20,7 +20,7 @@ from tests.helpers.waiting import until
 
 ORCHESTRATOR = """
 import json, os, sys, signal, subprocess, time
-pid, hear, say, again = os.environ["COMFYGIT_JOURNAL_GUARD"].split(":")
+pid, hear, say, again, had_children = os.environ["COMFYGIT_JOURNAL_GUARD"].split(":")
 lives = open(sys.argv[1], "a")
 def tell(**facts):
     lives.write(json.dumps({"pid": os.getpid(), "again": again, **facts}) + "\\n"); lives.flush()
@@ -256,6 +256,15 @@ def test_it_leaves_no_zombies_and_never_wakes_without_a_reason(tmp_path):
         with pytest.raises(subprocess.TimeoutExpired):
             it.process.wait(1.0)
         assert switches(it.process.pid) == asleep
+
+
+def test_it_says_whether_it_had_children_before_it_was_a_guard(tmp_path):
+    command = [sys.executable, "-I", "-S", guard.__file__, "--", sys.executable, "-I", "-S", "-c"]
+    command.append("import os; print(os.environ['COMFYGIT_JOURNAL_GUARD'].split(':')[-1])")
+    for before in ("", "true &", "sleep 0.5 &"):
+        shell = ["sh", "-c", f'{before} exec "$@"', "sh", *command]
+        done = subprocess.run(shell, capture_output=True, text=True, timeout=10, check=True)
+        assert done.stdout == f"{int(bool(before))}\n"
 
 
 def test_it_stays_small():
