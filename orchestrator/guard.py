@@ -28,10 +28,16 @@ KEPT = 64
 """Ends of orphans that are remembered, newest last. Only of processes that led a session, as every ComfyUI of ours does."""
 NOT_STARTED = 127
 
-_FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-AWAITED = (signal.SIGCHLD, signal.SIGALRM, *_FORWARDED)
+ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+"""What asks for the end."""
+AWAITED = (signal.SIGCHLD, signal.SIGALRM, *ENDING)
 _PR_SET_CHILD_SUBREAPER = 36
 _STAT_SESSION, _STAT_START = 3, 19  # of the fields after the name: proc(5) counts them 6 and 22
+
+
+def is_heeded(number: int) -> bool:
+    """Not SIGHUP where it is ignored: `nohup` has promised that for us."""
+    return number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN
 
 
 class Guard:
@@ -54,11 +60,12 @@ class Guard:
         """Until there is nothing more to start; the exit status. Signals are awaited, not handled: nothing interrupts us."""
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_BLOCK, AWAITED)
+        awaited = [number for number in AWAITED if number not in ENDING or is_heeded(number)]
         _become_subreaper()
         self._start()
         self._reap()  # a child that we had before we became a guard may have ended unnoticed
         while self.status is None:
-            number = signal.sigwait(AWAITED)
+            number = signal.sigwait(awaited)
             if number == signal.SIGCHLD:
                 self._reap()
             elif number == signal.SIGALRM and not self._child:
@@ -145,7 +152,7 @@ class Guard:
         """Whether what was asked for cannot be had, the first start or an end in good order; or the first start was ended."""
         if self._started:
             return code > 0 and self._asked != "" and "started" not in self._said
-        return code > 0 or self._asked != "" or -code in _FORWARDED
+        return code > 0 or self._asked != "" or -code in ENDING
 
     def _start_later(self, why: str) -> None:
         _log(f"{why} again in {self._delay_s:g} s")

@@ -25,6 +25,7 @@ from orchestrator.config import Config
 from orchestrator.decide import plan
 from orchestrator.doorbell import Doorbell
 from orchestrator.environments.workers import Workers
+from orchestrator.guard import ENDING, is_heeded
 from orchestrator.ledger import Ledger
 from orchestrator.observing import Observer
 from orchestrator.performing import Performer
@@ -46,12 +47,11 @@ LEAVE_AFTER_NS = 2 * S
 """How long a signal to end waits for a journal that cannot be written."""
 PASSES = (JournalBusy, JournalForbidden, JournalReadOnly, JournalStarved, JournalWriteFailed, NoRoom)
 """What keeps everything from being done for a while: a full disk, a writer that is stopped, no descriptor left."""
-_HEEDED = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
 
 
 def hold_signals() -> None:
     """Let a signal wait that asks us to end, until a `Supervisor` runs and heeds it."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, _HEEDED)
+    signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
 
 
 class Supervisor:
@@ -108,11 +108,12 @@ class Supervisor:
 
     def _begin(self) -> None:
         loop = asyncio.get_running_loop()
-        for number in _HEEDED:
+        pending = signal.sigpending()
+        for number in filter(is_heeded, ENDING):
             loop.add_signal_handler(number, self._on_signal, number)
-        for number in signal.sigpending() & _HEEDED:
-            self._on_signal(signal.Signals(number))  # before the first step: it comes once more, which does no harm
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _HEEDED)
+            if number in pending:
+                self._on_signal(number)  # before the first step: it comes once more, which does no harm
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
         self._bell.start(loop)
         self.ledger.wait_s = LOCK_WAIT_S
         self._upkeep.start()

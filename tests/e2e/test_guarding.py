@@ -20,6 +20,7 @@ from journal.events import (
     ProcessAdopted,
     ProcessExited,
     ProcessSwept,
+    ShutdownRequested,
     SpawnRequested,
 )
 from journal.identity import identify, is_alive
@@ -229,6 +230,20 @@ def test_what_an_entry_script_left_running_is_no_part_of_a_comfyui(workspace):
         assert not live.of(ProcessSwept)
     finally:
         os.kill(stranger.pid, signal.SIGKILL)
+
+
+def test_an_orchestrator_under_nohup_lives_on_when_its_terminal_is_closed(workspace):
+    live = workspace(good=None)
+    command = ["nohup", sys.executable, "-m", "orchestrator", "--workspace", str(live.root), "--environment", "good"]
+    with (live.metadata / "orchestrator.log").open("ab") as log:
+        command += ["--args", "--port", str(live.port)]
+        live.orchestrators.append(subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log))
+    state = live.until(lambda state: state.serving == "good")
+    for one in (state.guard, state.orchestrator):
+        os.kill(one.pid, signal.SIGHUP)
+    os.kill(state.orchestrator.pid, signal.SIGTERM)
+    assert live.orchestrators[-1].wait(30) == 0
+    assert [event.reason for event in live.of(ShutdownRequested)] == ["SIGTERM"]
 
 
 def test_whoever_needs_an_orchestrator_waits_for_the_one_that_the_guard_is_about_to_start(workspace):

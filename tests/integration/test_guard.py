@@ -56,12 +56,14 @@ serve()
 class Guarded:
     """A guard and the lives of what it starts."""
 
-    def __init__(self, folder: Path, script: str, *options: str) -> None:
+    def __init__(self, folder: Path, script: str, *options: str, before: tuple[str, ...] = ()) -> None:
         self.path = folder / "lives.jsonl"
         python = [sys.executable, "-I", "-S"]
         command = [*python, "-c", ORCHESTRATOR + script, str(self.path)]
         with (folder / "guard.log").open("wb") as log:
-            self.process = subprocess.Popen([*python, guard.__file__, *options, "--", *command], stderr=log)
+            self.process = subprocess.Popen(
+                [*before, *python, guard.__file__, *options, "--", *command], stdout=subprocess.DEVNULL, stderr=log
+            )
 
     def told(self, key: str) -> list[Any]:
         """What the orchestrators said under that name, in order."""
@@ -79,8 +81,9 @@ class Guarded:
 
 
 @contextmanager
-def guarded(folder: Path, script: str, *options: str) -> Iterator[Guarded]:
-    made = Guarded(folder, script, *options)
+def guarded(folder: Path, script: str, *options: str, before: tuple[str, ...] = ()) -> Iterator[Guarded]:
+    """`before` is a command that executes what follows it."""
+    made = Guarded(folder, script, *options, before=before)
     try:
         yield made
     finally:
@@ -157,6 +160,16 @@ def test_a_signal_is_passed_on_to_an_orchestrator_that_has_started(tmp_path, num
         it.process.send_signal(number)
         assert it.process.wait(10) == 0
         assert it.told("said") == [f"signal {number.name}\n"]
+
+
+def test_under_nohup_a_closed_terminal_ends_nobody(tmp_path):
+    with guarded(tmp_path, "serve()", before=("nohup",)) as it:
+        (pid,) = it.pids(1)
+        it.process.send_signal(signal.SIGHUP)
+        os.kill(pid, signal.SIGHUP)
+        it.process.send_signal(signal.SIGINT)
+        assert it.process.wait(10) == 0
+        assert it.told("said") == ["signal SIGINT\n"]
 
 
 def test_before_it_has_started_a_signal_just_ends_it(tmp_path):
