@@ -7,9 +7,12 @@ import attrs
 from journal.clock import S, seconds
 from journal.events import Ladder
 from orchestrator.config import Config
+from projections.state import Process
 
 REPEAT_NS: Final = 1 * S
 """How often the last rung is repeated while something still lives."""
+KILLS_MAX: Final = 10
+"""SIGKILLs after which that is given up: what waits in the kernel, for a driver or a network disk, hears none for hours."""
 
 
 @attrs.frozen
@@ -45,6 +48,11 @@ def rungs(ladder: Ladder, config: Config) -> tuple[Rung, ...]:
         Rung("SIGTERM", patience_ns, whole_tree=True),
         Rung("SIGKILL", patience_ns + 5 * S, whole_tree=True),
     )
+
+
+def is_unkillable(process: Process) -> bool:
+    """Whether it was sent as many SIGKILLs as make sense."""
+    return process.stopping is not None and process.stopping.kills >= KILLS_MAX
 
 
 def due_rung(ladder: Ladder, config: Config, *, reached: int, asked_for_ns: int, since_last_ns: int) -> int | None:

@@ -155,10 +155,12 @@ class Narrator:
 
 
 _QUIET: Final = frozenset({"health.probed", "file.drifted"})
-_LONG: Final = frozenset({"log_tail", "command", "content", "content_base64", "notes", "files", "inventory"})
+_LONG: Final = frozenset({"log_tail", "command", "content", "content_base64", "notes", "files", "inventory", "left"})
 
 
 def _notes(event: Event) -> tuple[str, ...]:
+    if isinstance(event, ProcessExited):
+        return tuple(f"pid {one.identity.pid} ({one.name}) is left: {one.why}" for one in event.left)
     return event.notes if isinstance(event, ProcessIntended) else ()
 
 

@@ -1,11 +1,12 @@
 """The world as `decide` gets it: collected just before each decision, and only as far as the state makes it matter."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import attrs
 
 from journal.clock import MS, Stamp, is_over
-from journal.events import Role
+from journal.events import LeftBehind, Role
 from journal.identity import Identity, identify, is_alive
 from journal.masking import mask
 from orchestrator.config import Config
@@ -16,9 +17,12 @@ from orchestrator.environments.backends import backend_for
 from orchestrator.environments.torch_backend import torch_of
 from orchestrator.environments.workers import Workers
 from orchestrator.inbox import Inbox
+from orchestrator.ladders import is_unkillable
 from orchestrator.logs.tail import tail
 from orchestrator.network.ports import can_bind, port_holders, working_directory
 from orchestrator.processes.children import Children, find_spawned
+from orchestrator.processes.signals import may_signal
+from orchestrator.processes.table import name_of
 from orchestrator.workspace import Workspace
 from orchestrator.world import (
     AskKind,
@@ -122,7 +126,10 @@ class Observer:
         ended = self._children.poll(spawn)
         if ended is None:
             untold = self._children.is_untold(spawn)
-            return ChildFacts(Presence.PENDING if untold else Presence.ALIVE, identity)
+            if untold or not is_unkillable(process):
+                return ChildFacts(Presence.PENDING if untold else Presence.ALIVE, identity)
+            unkillable = (identity, *self._children.survivors(spawn))
+            return ChildFacts(Presence.ALIVE, identity, left_behind=_left_behind(unkillable))
         if process.role is Role.SOURCE:
             return ChildFacts(Presence.GONE, identity)
         return ChildFacts(
@@ -130,7 +137,7 @@ class Observer:
             identity,
             code=ended.code,
             signal=ended.signal,
-            left_behind=tuple(sorted(one.pid for one in self._children.survivors(spawn))),
+            left_behind=_left_behind(self._children.survivors(spawn)),
             log_tail=tuple(
                 mask(line) for line in tail(self._workspace.log_path(process.environment, spawn), LOG_TAIL_LINES)
             ),
@@ -199,6 +206,13 @@ class Observer:
         content = backend_for(paths).fingerprint(paths) if closely else None
         torch = torch_of(paths.venv) if closely else None
         return EnvironmentFacts(name, "", content, str(paths.python), str(paths.comfyui), torch)
+
+
+def _left_behind(survivors: Iterable[Identity]) -> tuple[LeftBehind, ...]:
+    """They, by pid, and why we may not signal those that we may not."""
+    why = "we may not signal it: it is another user's"
+    found = [LeftBehind(one, name_of(one.pid), "" if may_signal(one) else why) for one in survivors]
+    return tuple(sorted(found, key=lambda one: one.identity.pid))
 
 
 def _listener_in(folders: frozenset[str], endpoint: Endpoint) -> Identity | None:

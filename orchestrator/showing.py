@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from journal.clock import S, Stamp, age_ns, iso
+from journal.events import LeftBehind
 from projections.state import Outcome, Process, WorkspaceState
 from projections.views import status_document
 
@@ -13,8 +14,8 @@ def plain(text: str) -> str:
     return "".join(character if character.isprintable() else " " for character in text)
 
 
-def status_facts(state: WorkspaceState, *, alive: bool, now: Stamp) -> dict[str, Any]:
-    """What `status --json` prints."""
+def status_facts(state: WorkspaceState, *, alive: bool, now: Stamp, left: Sequence[LeftBehind] = ()) -> dict[str, Any]:
+    """What `status --json` prints; `left` are those of `state.left` that still live."""
     main = state.main_process
     return {
         "orchestrator": {"alive": alive, "pid": None if state.orchestrator is None else state.orchestrator.pid},
@@ -26,6 +27,7 @@ def status_facts(state: WorkspaceState, *, alive: bool, now: Stamp) -> dict[str,
         "switch": status_document(state),
         "last_switch": _outcome_facts(state.switches[-1]) if state.switches else None,
         "parked": None if state.parked is None else {"why": state.parked.why, "advice": state.parked.advice},
+        "left": [{"pid": one.identity.pid, "name": one.name, "why": one.why} for one in left],
         "crashes": state.crashes,
         "seq": state.seq,
     }
@@ -69,8 +71,8 @@ def _outcome_facts(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def status_text(state: WorkspaceState, *, alive: bool, now: Stamp) -> str:
-    """What `status` prints: who serves, what is being done, what went wrong last, what to do."""
+def status_text(state: WorkspaceState, *, alive: bool, now: Stamp, left: Sequence[LeftBehind] = ()) -> str:
+    """What `status` prints: who serves, what is being done, what went wrong last, what to do; `left` as above."""
     lines = [
         _serving_line(state, alive=alive, now=now),
         *_hanging_lines(state, now),
@@ -92,6 +94,7 @@ def status_text(state: WorkspaceState, *, alive: bool, now: Stamp) -> str:
         lines.append(f"  to recover  {document['recovery_command']}")
     if state.parked is not None:
         lines += [f"parked        {plain(state.parked.why)}", f"  to do       {state.parked.advice}"]
+    lines += [f"left          pid {one.identity.pid} ({plain(one.name)}): {plain(one.why)}" for one in left]
     return "\n".join(lines)
 
 

@@ -9,7 +9,7 @@ from enum import StrEnum
 import attrs
 
 from journal.clock import Stamp
-from journal.events import Origin, SavedFile
+from journal.events import LeftBehind, Origin, SavedFile
 from journal.identity import Identity
 from orchestrator.actions import Took
 from projections.locking import ForeignLock
@@ -29,16 +29,17 @@ class Presence(StrEnum):
 
 @attrs.frozen
 class ChildFacts:
-    """One process of the state, as it is. `code` and `signal` where the exit could be told; `left_behind` when it is gone.
+    """One process of the state, as it is. `code` and `signal` where the exit could be told.
 
-    `reaped`: it was the guard that told.
+    `left_behind` is what outlives it when it is gone, and itself with all that came from it when SIGKILL has been in vain; a
+    `why` in there says that we may not signal that one. `reaped`: it was the guard that told.
     """
 
     presence: Presence
     identity: Identity | None = None
     code: int | None = None
     signal: str = ""
-    left_behind: tuple[int, ...] = ()
+    left_behind: tuple[LeftBehind, ...] = ()
     log_tail: tuple[str, ...] = ()
     error: str = ""
     reaped: bool = False

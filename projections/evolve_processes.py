@@ -27,6 +27,7 @@ from projections.generations import Probation, content_of
 from projections.jobs import Job
 from projections.replacing import replaced
 from projections.state import (
+    LEFT_KEPT,
     STARTS_KEPT,
     LastExit,
     OutcomeState,
@@ -136,8 +137,8 @@ def _one_rung_down(stopping: Stopping) -> Stopping:
 def _stop_asked(state: WorkspaceState, event: ProcessStopAsked, recorded: Recorded) -> WorkspaceState:
     process = _known(state, event.spawn, recorded)
     # On a faster ladder the first signal is not sent again.
-    rung = -1 if process.stopping is None else min(0, process.stopping.rung)
-    stopping = Stopping(why=event.why, ladder=event.ladder, asked=recorded.at, rung=rung, at=recorded.at)
+    rung, kills = (-1, 0) if process.stopping is None else (min(0, process.stopping.rung), process.stopping.kills)
+    stopping = Stopping(why=event.why, ladder=event.ladder, asked=recorded.at, rung=rung, at=recorded.at, kills=kills)
     return _put(state, replaced(process, stopping=stopping))
 
 
@@ -145,7 +146,8 @@ def _signalled(state: WorkspaceState, event: ProcessSignalled, recorded: Recorde
     process = _known(state, event.spawn, recorded)
     if process.stopping is None:
         raise IllegalEventError(f"process {event.spawn} not asked to stop", event.stored_name, recorded.seq)
-    stopping = replaced(process.stopping, rung=event.rung, at=recorded.at)
+    kills = process.stopping.kills + (event.signal == "SIGKILL")
+    stopping = replaced(process.stopping, rung=event.rung, at=recorded.at, kills=kills)
     return _put(state, replaced(process, stopping=stopping))
 
 
@@ -169,7 +171,8 @@ def _settled(state: WorkspaceState, process: Process, event: ProcessExited) -> d
 
 def _exited(state: WorkspaceState, event: ProcessExited, recorded: Recorded) -> WorkspaceState:
     process = _known(state, event.spawn, recorded)
-    state = replaced(_repeated(state, event, recorded), settled=_settled(state, process, event))
+    left = (*state.left, *event.left)[-LEFT_KEPT:]
+    state = replaced(_repeated(state, event, recorded), settled=_settled(state, process, event), left=left)
     if state.main != event.spawn:
         return _without(state, event.spawn)
     last_exit = LastExit(
@@ -198,13 +201,16 @@ def _exited(state: WorkspaceState, event: ProcessExited, recorded: Recorded) -> 
 
 def describe_exit(event: ProcessExited) -> str:
     """The exit in words, as in `exit code 7` or `signal SIGKILL`."""
+    if event.given_up:
+        return "no end, although it was killed: it was given up"
     if event.signal:
         return f"signal {event.signal}"
     return "an unknown exit code" if event.code is None else f"exit code {event.code}"
 
 
 def _swept(state: WorkspaceState, event: ProcessSwept, recorded: Recorded) -> WorkspaceState:
-    return _put(state, replaced(_known(state, event.spawn, recorded), swept=recorded.at))
+    process = _known(state, event.spawn, recorded)
+    return _put(state, replaced(process, swept=recorded.at, sweeps=process.sweeps + 1))
 
 
 def _source_seen(state: WorkspaceState, event: SourceSeen, recorded: Recorded) -> WorkspaceState:

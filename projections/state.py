@@ -9,7 +9,7 @@ from enum import StrEnum
 import attrs
 
 from journal.clock import Stamp
-from journal.events import ExitCause, Ladder, Role, StartupCaptured
+from journal.events import ExitCause, Ladder, LeftBehind, Role, StartupCaptured
 from journal.identity import Identity
 from projections.generations import Generation, Probation
 from projections.jobs import Job
@@ -22,6 +22,8 @@ STARTS_KEPT = 7
 """Starts that nobody asked for which the breaker looks back on: with one that was asked for, eight."""
 REQUEST_FILE = ".switch_request.json"
 """Where a page asks for a switch, and where the open one is shown."""
+LEFT_KEPT = 8
+"""Processes that could not be ended which the state remembers, the newest last."""
 INBOX_KEYS_KEPT = 16
 """Foreign files that are recognised when they turn up again."""
 
@@ -54,13 +56,14 @@ class OutcomeState(StrEnum):
 
 @attrs.frozen(slots=False)
 class Stopping:
-    """A stop under way. `rung` is the last one signalled, -1 before the first; `at` when."""
+    """A stop under way. `rung` is the last one signalled, -1 before the first; `at` when. `kills`: how often with SIGKILL."""
 
     why: str
     ladder: Ladder
     asked: Stamp
     rung: int
     at: Stamp
+    kills: int = 0
 
 
 @attrs.frozen
@@ -73,7 +76,10 @@ class Unresponsive:
 
 @attrs.frozen(slots=False)
 class Process:
-    """One ComfyUI. Without `identity` it is only intended. Its health deadline counts from `since` (spawned or adopted)."""
+    """One ComfyUI. Without `identity` it is only intended. Its health deadline counts from `since` (spawned or adopted).
+
+    `sweeps`: how often what it left behind was swept, the last time at `swept`.
+    """
 
     spawn: int
     role: Role
@@ -92,6 +98,7 @@ class Process:
     confirmed: Stamp | None = None
     stopping: Stopping | None = None
     swept: Stamp | None = None
+    sweeps: int = 0
     unresponsive: Unresponsive | None = None
 
 
@@ -179,7 +186,7 @@ class WorkspaceState:
     `main` is the spawn that owns the real port, or is on its way to. `settled` maps an environment to the content with which
     it last ended well after being healthy; `dirty` names those whose sync began and did not end well. `recovered`: the one
     automatic way back is spent until somebody asks for something; `bare_spent`: so is the
-    last try without `extra_args`. `refused_at`: when a request by file last came to nothing.
+    last try without `extra_args`. `refused_at`: when a request by file last came to nothing. `left`: what could not be ended.
     """
 
     seq: int = 0
@@ -214,6 +221,7 @@ class WorkspaceState:
     posted: PostedStatus | None = None
     switches: tuple[Outcome, ...] = ()
     last_exit: LastExit | None = None
+    left: tuple[LeftBehind, ...] = ()
     startup: StartupCaptured | None = None
     startup_at: Stamp | None = None
     settled: Mapping[str, str] = attrs.Factory(dict)

@@ -11,6 +11,7 @@ from journal.codec import Recorded
 from journal.events import (
     Event,
     OrchestratorLost,
+    ProcessExited,
     SwitchAborted,
     SwitchCompleted,
     SwitchCriticallyFailed,
@@ -119,6 +120,7 @@ def _told(telling: Telling) -> Story:
         manual=isinstance(last, SwitchAborted) and last.manual,
         recovery_command=getattr(last, "recovery_command", ""),
         takeovers=tuple(recorded.seq for recorded, _ in telling.all_of(OrchestratorLost)),
+        left=tuple(one for _, exited in telling.all_of(ProcessExited) for one in exited.left),
     )
 
 

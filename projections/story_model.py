@@ -5,6 +5,7 @@ from enum import StrEnum
 import attrs
 
 from journal.clock import Stamp
+from journal.events import LeftBehind
 from projections.inventory import Difference
 
 
@@ -155,7 +156,7 @@ class Story:
     """One switch, from who asked for it to what serves.
 
     `serving` is the environment at its end, "" when none did or it is open; `silence` is None when the old one answered
-    all the time. `takeovers` are the `orchestrator.lost` events on the way: a successor went on.
+    all the time. `takeovers` are the `orchestrator.lost` events on the way: a successor went on. `left` could not be ended.
     """
 
     switch: int
@@ -183,3 +184,4 @@ class Story:
     manual: bool = False
     recovery_command: str = ""
     takeovers: tuple[int, ...] = ()
+    left: tuple[LeftBehind, ...] = ()

@@ -32,6 +32,7 @@ from journal.events.health import (
 from journal.events.processes import (
     ExitCause,
     Ladder,
+    LeftBehind,
     PreflightStarted,
     ProcessAdopted,
     ProcessExited,
@@ -122,6 +123,7 @@ __all__ = [
     "HealthUnresponsive",
     "JournalCreated",
     "Ladder",
+    "LeftBehind",
     "LockAcquired",
     "LockBroken",
     "LockRefused",

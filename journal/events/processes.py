@@ -2,6 +2,8 @@
 
 from enum import StrEnum
 
+import attrs
+
 from journal.events.registry import Event, event
 from journal.identity import Identity
 
@@ -29,6 +31,15 @@ class ExitCause(StrEnum):
     SWITCH = "switch"
     CLEAN = "clean"
     CRASH = "crash"
+
+
+@attrs.frozen
+class LeftBehind:
+    """A process that we could not end. `name` is its program's; `why` it could not be ended, in words."""
+
+    identity: Identity
+    name: str
+    why: str
 
 
 @event("process.intended")
@@ -98,7 +109,7 @@ class ProcessSignalled(Event):
 
 @event("process.swept")
 class ProcessSwept(Event):
-    """It is gone, but not all that it had started: these pids are about to be killed."""
+    """It is gone, but not all that it had started: these pids are about to be killed, as far as we may."""
 
     spawn: int
     pids: tuple[int, ...]
@@ -106,10 +117,11 @@ class ProcessSwept(Event):
 
 @event("process.exited")
 class ProcessExited(Event):
-    """It is gone, and so is all that it had started.
+    """It is gone, and so is all that it had started, but for those in `left`, which nothing could end.
 
     `code` is None when nobody could tell (an adopted process) or a signal ended it (`signal`). `log_tail` holds its last
-    lines, at most 20, secrets masked.
+    lines, at most 20, secrets masked. `given_up`: it is not gone itself, but is among `left`, and is not looked after any
+    more; whatever it holds, its port above all, is a stranger's from here on.
     """
 
     spawn: int
@@ -117,6 +129,8 @@ class ProcessExited(Event):
     signal: str
     cause: ExitCause
     log_tail: tuple[str, ...] = ()
+    left: tuple[LeftBehind, ...] = ()
+    given_up: bool = False
 
 
 @event("source.seen")

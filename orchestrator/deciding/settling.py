@@ -1,6 +1,6 @@
 """Facts before policy: what the world shows becomes events before anything is decided on it."""
 
-from journal.clock import MS, S, Stamp, elapsed_ns
+from journal.clock import S, Stamp, elapsed_ns
 from journal.codec import Draft
 from journal.events import (
     AbortRequested,
@@ -16,14 +16,13 @@ from journal.events import (
     ProcessExited,
     ProcessSpawned,
     ProcessSpawnFailed,
-    ProcessSwept,
     RestartRequested,
     Role,
     ShutdownRequested,
     SourceSeen,
 )
-from orchestrator.actions import Act, Decision, Sweep, TakeFile, Took
-from orchestrator.deciding import liveness
+from orchestrator.actions import Act, Decision, TakeFile, Took
+from orchestrator.deciding import killing, liveness
 from orchestrator.deciding.admission import admit
 from orchestrator.deciding.failing import ANSWERED_BY, exit_error, failure, failure_of
 from orchestrator.deciding.situation import Situation
@@ -37,8 +36,6 @@ EXIT_SWITCH = 43
 """How ComfyUI says that it made room for the environment that it has asked for."""
 PENDING_MAX_NS = 10 * S
 """How long an intended process may be neither there nor not: a stranger that holds its log file may live for ever."""
-SWEEP_NS = 200 * MS
-"""How long what was killed may take to be gone before it is killed again."""
 ANSWERED_NS = 60 * S
 """How long after its switch was refused, or came to nothing, an exit with 43 still belongs to it."""
 RESTARTS_MAX = 3
@@ -168,15 +165,15 @@ def _known(situation: Situation, process: Process, facts: ChildFacts) -> Decisio
         return _gone(situation, process, facts)
     if process.owner != situation.world.me and process.identity is not None:
         return situation.act(ProcessAdopted(spawn=process.spawn, identity=process.identity))
+    if killing.is_given_up(situation, process, facts):
+        return situation.act(*_ended(situation, process, facts))
     return None
 
 
 def _gone(situation: Situation, process: Process, facts: ChildFacts) -> Decision:
-    if facts.left_behind:
-        if process.swept is None or situation.over(process.swept, SWEEP_NS):
-            swept = ProcessSwept(spawn=process.spawn, pids=facts.left_behind)
-            return situation.act(swept, effect=Sweep(process.spawn))
-        return situation.look_again()
+    sweeping = killing.sweep(situation, process, facts)
+    if sweeping is not None:
+        return sweeping
     if facts.code == EXIT_SWITCH and situation.world.has_unfinished_item:
         return situation.look_again()
     return situation.act(*_reaped(process, facts), *_ended(situation, process, facts))
@@ -204,7 +201,13 @@ def _ended(situation: Situation, process: Process, facts: ChildFacts) -> tuple[E
 
 def _exited(process: Process, facts: ChildFacts, cause: ExitCause) -> ProcessExited:
     return ProcessExited(
-        spawn=process.spawn, code=facts.code, signal=facts.signal, cause=cause, log_tail=facts.log_tail
+        spawn=process.spawn,
+        code=facts.code,
+        signal=facts.signal,
+        cause=cause,
+        log_tail=facts.log_tail,
+        left=killing.left(facts),
+        given_up=facts.presence is Presence.ALIVE,
     )
 
 
@@ -246,7 +249,8 @@ def source(situation: Situation) -> Decision | None:
     job = state.job
     if found is None or job is None or not job.is_switch or state.source_process is not None:
         return None
-    if any(process.identity == found for process in state.processes.values()):
+    known = (*(process.identity for process in state.processes.values()), *(left.identity for left in state.left))
+    if found in known:
         return None
     endpoint = situation.endpoint
     return situation.act(SourceSeen(environment=job.source, identity=found, url=endpoint.url, port=endpoint.port))

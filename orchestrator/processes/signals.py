@@ -45,7 +45,24 @@ def send(identity: Identity, signal_name: str) -> bool:
         return False
     if sys.platform == "win32":
         return _terminate(identity)
-    number = signal.Signals[signal_name]
+    try:
+        return _send(identity, signal.Signals[signal_name])
+    except PermissionError:
+        return False
+
+
+def may_signal(identity: Identity) -> bool:
+    """False for a process that lives and is another user's. On Windows nobody is asked."""
+    if sys.platform == "win32":
+        return True
+    try:
+        _send(identity, 0)
+    except PermissionError:
+        return False
+    return True
+
+
+def _send(identity: Identity, number: int) -> bool:
     pidfd = open_pidfd(identity)
     try:
         if pidfd is not None:
@@ -54,7 +71,7 @@ def send(identity: Identity, signal_name: str) -> bool:
             os.kill(identity.pid, number)
         else:
             return False
-    except (ProcessLookupError, PermissionError):
+    except ProcessLookupError:
         return False
     finally:
         if pidfd is not None:

@@ -17,6 +17,7 @@ from tests.helpers.simulated_comfyui import (
     AS_THE_REAL_ONE,
     DEAF,
     HEALTHY,
+    UNKILLABLE,
     Answer,
     Script,
     SimulatedEnvironment,
@@ -230,8 +231,10 @@ def random_script(chance: random.Random) -> Script:
         answer=chance.choice((Answer.READY,) * 9 + (Answer.ERROR, Answer.MUTE, Answer.FLAPPING)),
         exits_after_s=exits_after_s,
         code=code,
-        ends_in_s=DEAF if chance.random() < 0.1 else AS_THE_REAL_ONE,
+        ends_in_s=DEAF if chance.random() < 0.1 else UNKILLABLE if chance.random() < 0.03 else AS_THE_REAL_ONE,
         survivors=chance.choice((0, 0, 0, 2)),
+        unkillable=int(chance.random() < 0.1),
+        untouchable=int(chance.random() < 0.1),
         found_after_s=chance.choice((0.0, 0.0, 0.3)),
         error="no room for another process" if chance.random() < 0.03 else "",
         needs_port=chance.random() < 0.5,
@@ -312,8 +315,10 @@ def still_works(world: SimulatedWorld) -> None:
     machine.environments[target] = SimulatedEnvironment(target, scripts=[HEALTHY])
     machine.leave_port()
     for process in machine.alive():
-        if process.spawn is None:
+        if process.spawn is None or process.spawn in world.invariants.given_up:
             process.vanish(machine.now_ns)
+        elif not process.script.ends_in_s:
+            process.script = attrs.evolve(process.script, ends_in_s=DEAF)
     machine.schedule(machine.now_ns)
     machine.foreign_lock = None
     machine.files.clear()  # also a command to whoever is started next

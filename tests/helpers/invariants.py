@@ -88,6 +88,7 @@ class Invariants:
     taken: set[str] = attrs.Factory(set)
     spawned: set[int] = attrs.Factory(set)
     exited: set[int] = attrs.Factory(set)
+    given_up: set[int] = attrs.Factory(set)
     plain_starts_ns: list[int] = attrs.Factory(list)
     shown: tuple[int, int] = (0, 0)
     rules: tuple[LogRules, ...] = ()
@@ -116,8 +117,12 @@ class Invariants:
                 must(event.spawn not in self.exited, "spawn {} exited twice", event.spawn)
                 self.exited.add(event.spawn)
                 found = self.machine.started.get(event.spawn)
-                must(found is None or not found.survivors, "spawn {} is gone, but not its survivors", event.spawn)
-                must(found is None or not found.is_alive(self.machine.now_ns), "spawn {} is alive", event.spawn)
+                swept = found is None or event.given_up or not found.survivors
+                must(swept, "spawn {} is gone, but not its survivors", event.spawn)
+                alive = found is not None and found.is_alive(self.machine.now_ns)
+                must(event.given_up or not alive, "spawn {} is alive", event.spawn)
+                if event.given_up:
+                    self.given_up.add(event.spawn)
             case ProcessIntended() | StartPlanned() | SwitchRequested() | RestartRequested():
                 self._count_starts(state, recorded)
             case _:
@@ -193,7 +198,9 @@ class Invariants:
             must(confirmed == [serving.spawn], "{} without a validation of {}", event, serving)
 
     def _started_alive(self) -> list[tuple[int, SimulatedProcess]]:
-        return [(one.spawn, one) for one in self.machine.alive() if one.spawn is not None]
+        """All that may not be there besides each other, so not what SIGKILL does not end."""
+        alive = [(one.spawn, one) for one in self.machine.alive() if one.spawn is not None]
+        return [(spawn, one) for spawn, one in alive if spawn not in self.given_up]
 
     def _progress_never_falls(self, state: WorkspaceState) -> None:
         document = status_document(state) or {}

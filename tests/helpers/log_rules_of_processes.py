@@ -22,9 +22,11 @@ from journal.events import (
     ProcessSignalled,
     ProcessSpawned,
     ProcessStopAsked,
+    ProcessSwept,
     RestartRequested,
     Role,
     RollbackTried,
+    SourceSeen,
     StartFailed,
     StartKind,
     StartPlanned,
@@ -39,7 +41,9 @@ from journal.events import (
 )
 from journal.identity import Identity
 from orchestrator.deciding.idling import FIRST_RETRY_NS
+from orchestrator.deciding.killing import SWEEPS_MAX
 from orchestrator.deciding.settling import EXIT_SWITCH
+from orchestrator.ladders import KILLS_MAX
 from projections.state import STARTS_KEPT, WorkspaceState
 from tests.helpers.broken_invariant import must
 from tests.helpers.log_rules import LogRules
@@ -123,13 +127,19 @@ class ProcessRules(LogRules):
         self.asked: dict[int, Stamp] = {}
         self.rungs: dict[int, int] = {}
         self.interrupted: set[int] = set()
+        self.kills: dict[int, int] = {}
+        self.adoptions: dict[int, int] = {}
+        self.sweeps: dict[int, int] = {}
         self.identities: dict[int, Identity] = {}
 
     def _started(self, _state: WorkspaceState, _recorded: Recorded, _event: object) -> None:
         self.interrupted.clear()  # whether the last signal of somebody who died was sent, nobody knows
 
-    def _spawned(self, _state: WorkspaceState, _recorded: Recorded, event: ProcessSpawned) -> None:
-        self.identities[event.spawn] = event.identity
+    def _spawned(self, _state: WorkspaceState, recorded: Recorded, event: ProcessSpawned | SourceSeen) -> None:
+        self.identities[event.spawn if isinstance(event, ProcessSpawned) else recorded.seq] = event.identity
+
+    def _adopted(self, _state: WorkspaceState, _recorded: Recorded, event: ProcessAdopted) -> None:
+        self.adoptions[event.spawn] = self.adoptions.get(event.spawn, 0) + 1
 
     def _stop_asked(self, state: WorkspaceState, recorded: Recorded, event: ProcessStopAsked) -> None:
         process, job = state.processes[event.spawn], state.job
@@ -155,11 +165,18 @@ class ProcessRules(LogRules):
             must(event.spawn not in self.interrupted, "{} for the second time", event)
             self.interrupted.add(event.spawn)
         if event.signal == "SIGKILL" and asked is not None:
+            self.kills[event.spawn] = self.kills.get(event.spawn, 0) + 1
+            most = KILLS_MAX + self.adoptions.get(event.spawn, 0)  # whether the last one was sent, nobody knows then
+            must(self.kills[event.spawn] <= most, "{}, and that for ever", event)
             must(elapsed_ns(asked, recorded.at) >= S, "{} without any patience", event)
 
     def _exited(self, state: WorkspaceState, recorded: Recorded, event: ProcessExited) -> None:
+        self._left(recorded, event)
         found = self.machine.started.get(event.spawn)
         if found is None:
+            return
+        if event.given_up:
+            must(event.cause is ExitCause.STOPPED and event.code is None, "{}, though it has not ended", event)
             return
         known = found.reaped or found.parent == state.orchestrator
         must(not known or (event.code, event.signal) == (found.code, found.signal), "{}, but it was {}", event, found)
@@ -177,9 +194,31 @@ class ProcessRules(LogRules):
             expected = {ExitCause.CRASH} if event.signal else {ExitCause.SWITCH, ExitCause.RESTART, ExitCause.CRASH}
         must(event.cause in (expected or {ExitCause.CRASH}), "{} is taken for the wrong thing", event)
 
+    def _swept(self, _state: WorkspaceState, _recorded: Recorded, event: ProcessSwept) -> None:
+        self.sweeps[event.spawn] = self.sweeps.get(event.spawn, 0) + 1
+        must(self.sweeps[event.spawn] <= SWEEPS_MAX, "{}, and that for ever", event)
+
+    def _left(self, recorded: Recorded, event: ProcessExited) -> None:
+        """Who is named is there, who is there is named, and all was tried before."""
+        found = self.machine.started.get(event.spawn) or self.machine.find(self.identities.get(event.spawn))
+        alive = found is not None and found.is_alive(recorded.at.monotonic_ns + self.machine.booted_ns)
+        must(event.given_up == alive, "{}, but alive: {}", event, alive)
+        names = [one.name for one in event.left]
+        must(all(one.why for one in event.left), "{} does not say why", event)
+        if found is not None and found.spawn is not None:
+            must(names.count("unkillable") == found.unkillable, "{} does not name all", event)
+            must(names.count("untouchable") == found.untouchable, "{} does not name all", event)
+        if event.given_up:
+            must(self.kills.get(event.spawn, 0) >= KILLS_MAX, "{} too early", event)
+        elif "unkillable" in names:
+            must(self.sweeps.get(event.spawn, 0) == SWEEPS_MAX, "{} too early", event)
+
     CHECKS: ClassVar = {
         OrchestratorStarted: _started,
         ProcessSpawned: _spawned,
+        SourceSeen: _spawned,
+        ProcessAdopted: _adopted,
+        ProcessSwept: _swept,
         ProcessStopAsked: _stop_asked,
         ProcessSignalled: _signalled,
         ProcessExited: _exited,

@@ -8,6 +8,7 @@ from typing import TypeVar
 import attrs
 
 from journal.clock import MS, S, seconds
+from journal.events import LeftBehind
 from journal.identity import Identity
 from projections.generations import content_of
 
@@ -28,13 +29,16 @@ AS_THE_REAL_ONE: Mapping[str, float] = {"SIGINT": 1.9, "SIGTERM": 0.12, "SIGKILL
 """Seconds from a signal to the end."""
 DEAF: Mapping[str, float] = {"SIGKILL": 0.01}
 """Only SIGKILL ends it."""
+UNKILLABLE: Mapping[str, float] = {}
+"""It waits in the kernel, and hears nothing."""
 
 
 @attrs.frozen
 class Script:
     """One start of a ComfyUI; times in seconds from that start. `serves_after_s` is when its port opens.
 
-    `survivors` of its descendants outlive it until they are swept. `found_after_s`: how long an orchestrator that did
+    `survivors` of its descendants outlive it until they are swept; `unkillable` and `untouchable` are those that nothing
+    ends, since they hear nothing or are another user's. `found_after_s`: how long an orchestrator that did
     not start it itself cannot tell whether it is there. `needs_port`: it ends with 1 where somebody else has its port.
     """
 
@@ -45,6 +49,8 @@ class Script:
     signal: str = ""
     ends_in_s: Mapping[str, float] = AS_THE_REAL_ONE
     survivors: int = 0
+    unkillable: int = 0
+    untouchable: int = 0
     found_after_s: float = 0.0
     error: str = ""
     needs_port: bool = False
@@ -146,6 +152,8 @@ class SimulatedProcess:
     code: int | None = None
     signal: str = ""
     survivors: int = 0
+    unkillable: int = 0
+    untouchable: int = 0
     probed: int = 0
     reaped: bool = True
     shut_out: bool = False
@@ -154,6 +162,7 @@ class SimulatedProcess:
     def __attrs_post_init__(self) -> None:
         """Follow the script from the start on."""
         self.survivors = self.script.survivors
+        self.unkillable, self.untouchable = self.script.unkillable, self.script.untouchable
         if not math.isinf(self.script.exits_after_s):
             self._end_at(self.started_ns + seconds(self.script.exits_after_s), self.script.code, self.script.signal)
 
@@ -188,11 +197,20 @@ class SimulatedProcess:
     def vanish(self, now_ns: int) -> None:
         """End at once, in a way that nobody learns of."""
         self._end_at(now_ns, None, "")
-        self.survivors = 0
+        self.survivors = self.unkillable = self.untouchable = 0
 
     def leave_none(self) -> None:
-        """What outlived it has been killed."""
+        """What outlived it has been killed, if that was possible."""
         self.survivors = 0
+
+    def left_behind(self) -> tuple[LeftBehind, ...]:
+        """What outlives it."""
+        kinds = {"survivor": self.survivors, "unkillable": self.unkillable, "untouchable": self.untouchable}
+        names = [name for name, number in kinds.items() for _ in range(number)]
+        return tuple(
+            LeftBehind(attrs.evolve(self.identity, pid=90_000 + number), name, name if name == "untouchable" else "")
+            for number, name in enumerate(names)
+        )
 
     def answer(self, now_ns: int, patience_ns: int) -> tuple[bool, int, int | None, str]:
         """What a probe gets: ok, after how many nanoseconds, HTTP status, error."""

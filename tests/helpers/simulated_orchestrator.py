@@ -5,7 +5,7 @@ from collections.abc import Callable
 import attrs
 
 from journal.clock import seconds
-from journal.events import Role
+from journal.events import LeftBehind, Role
 from journal.identity import Identity
 from orchestrator.actions import (
     Effect,
@@ -24,6 +24,7 @@ from orchestrator.actions import (
     Took,
 )
 from orchestrator.deciding.needs import environments_needed, is_clearing, needs_fingerprint
+from orchestrator.ladders import is_unkillable
 from orchestrator.world import (
     ChildFacts,
     EnvironmentFacts,
@@ -94,12 +95,12 @@ class SimulatedOrchestrator:
             return self._intended(process.spawn)
         found = machine.find(identity)
         if found is not None and found.is_alive(machine.now_ns):
-            return ChildFacts(Presence.ALIVE, identity)
+            itself = (LeftBehind(identity, "python", ""), *found.left_behind()) if is_unkillable(process) else ()
+            return ChildFacts(Presence.ALIVE, identity, left_behind=itself)
+        left = () if found is None or process.role is Role.SOURCE else found.left_behind()
         if found is None or process.role is Role.SOURCE or not (found.reaped or found.parent == self.me):
-            return ChildFacts(Presence.GONE, identity, left_behind=_pids(0 if found is None else found.survivors))
-        return ChildFacts(
-            Presence.GONE, identity, code=found.code, signal=found.signal, left_behind=_pids(found.survivors)
-        )
+            return ChildFacts(Presence.GONE, identity, left_behind=left)
+        return ChildFacts(Presence.GONE, identity, code=found.code, signal=found.signal, left_behind=left)
 
     def _intended(self, spawn: int) -> ChildFacts:
         machine = self.machine
@@ -272,7 +273,3 @@ class SimulatedOrchestrator:
         if found is not None:
             found.kill(self.machine.now_ns)
             self.machine.schedule(found.ends_ns)
-
-
-def _pids(survivors: int) -> tuple[int, ...]:
-    return tuple(range(90_000, 90_000 + survivors))

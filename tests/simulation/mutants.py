@@ -117,8 +117,9 @@ def _noticed(trial: tuple[str, Callable[[], object]]) -> str:
     return ""
 
 
-_ATTEMPTING, _IDLING, _SETTLING, _STOPPING, _ROLLING, _WORKING = (
-    f"orchestrator.deciding.{name}" for name in ("attempting", "idling", "settling", "stopping", "rolling", "working")
+_ATTEMPTING, _IDLING, _KILLING, _SETTLING, _STOPPING, _ROLLING, _WORKING = (
+    f"orchestrator.deciding.{name}"
+    for name in ("attempting", "idling", "killing", "settling", "stopping", "rolling", "working")
 )
 _PROCESSES, _SUPERVISION, _SWITCHING, _GENERATIONS = (
     f"projections.{name}" for name in ("evolve_processes", "evolve_supervision", "evolve_switching", "generations")
@@ -215,7 +216,11 @@ MUTANTS: Final[dict[str, Mutant]] = {
     "packages change under its feet": Mutant(
         _ATTEMPTING, "if in_the_way is not None:\n        return stop(", "if False:\n        return stop("
     ),
-    "what it left behind stays": Mutant(_SETTLING, "if facts.left_behind:", "if False:"),
+    "what it left behind stays": Mutant(_KILLING, "if not facts.left_behind:", "if True:"),
+    "what cannot be ended is swept for ever": Mutant(_KILLING, "if process.sweeps >= (", "if process.sweeps < 0 * ("),
+    "what cannot be ended is killed for ever": Mutant(
+        _KILLING, "return is_unkillable(process) and", "return False and"
+    ),
     "nobody looks at the port": Mutant(_ATTEMPTING, "if port.free:", "if True:"),
     "a lost worker is the target's fault": Mutant(
         _WORKING,

@@ -1,19 +1,20 @@
 """Stories in which something comes in between, or goes wrong for a second time: aborts, ends, crashes, contents, squatters."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import attrs
 
 from orchestrator.world import AskKind
 from projections.views import REQUEST
-from tests.helpers.simulated_comfyui import DEAF, Work
+from tests.helpers.simulated_comfyui import DEAF, UNKILLABLE, Script, Work
 from tests.helpers.simulated_world import SimulatedWorld
 from tests.simulation.stories import (
     ANY,
     BROKEN,
     COMPLETE,
     CRITICAL,
+    HANGING,
     NOTHING,
     QUICK,
     ROLLED_BACK,
@@ -268,16 +269,16 @@ CONTENTS: Final[Mapping[str, Story]] = {
 # ------------------------------------------------------------ first switch
 
 
-def first(*scripts: object, leaves_after_s: float | None, **changes: object) -> Begun:
+def first(*scripts: object, leaves_after_s: float | None, source: Script = QUICK, **changes: object) -> Begun:
     """A ComfyUI that nobody supervises asks for `b`, starts us, and leaves with 43, or not."""
 
     def begin(guarded: bool) -> SimulatedWorld:
         made = environment("b", *scripts, **changes)  # type: ignore[arg-type]
-        world = new_world(environment("a"), made, environment("c"), guarded=guarded)
-        source = world.start_foreign("a")
+        world = new_world(environment("a", source), made, environment("c"), guarded=guarded)
+        foreign = world.start_foreign("a")
         world.run(5.0)
         if leaves_after_s is not None:
-            world.at(leaves_after_s, lambda: source.end(world.machine.now_ns, 43))
+            world.at(leaves_after_s, lambda: foreign.end(world.machine.now_ns, 43))
             world.at(leaves_after_s, lambda: None)
         return world
 
@@ -417,6 +418,60 @@ WORLDS: Final[Mapping[str, Story]] = {
     "both die, and another one is started for b": Story(serving(), take_over_by_hand, B, COMPLETE),
 }
 
+# ------------------------------------------------- what cannot be ended
+
+_HAUNTED: Final = attrs.evolve(QUICK, unkillable=1, untouchable=1, survivors=1)
+_IMMORTAL: Final = attrs.evolve(QUICK, ends_in_s=UNKILLABLE)
+
+
+def leaves(*names: str) -> Callable[[SimulatedWorld], bool]:
+    """Just these are named as left."""
+    return lambda world: sorted(left.name for left in world.state.left) == sorted(names)
+
+
+_BOTH: Final = leaves("unkillable", "untouchable")
+UNENDING: Final[Mapping[str, Story]] = {
+    "what an old one leaves behind cannot be ended": Story(serving(_HAUNTED), by_command, B, COMPLETE, also=_BOTH),
+    "what an old one leaves behind is another user's": Story(
+        serving(attrs.evolve(QUICK, untouchable=2)),
+        by_file,
+        B,
+        COMPLETE,
+        also=leaves("untouchable", "untouchable"),
+    ),
+    "what a target leaves behind cannot be ended": Story(
+        serving(target=lambda: environment("b", attrs.evolve(BROKEN, unkillable=1))),
+        by_page,
+        A,
+        ROLLED_BACK,
+        also=leaves("unkillable"),
+    ),
+    "what a restart leaves behind cannot be ended": Story(
+        serving(_HAUNTED, QUICK), SimulatedWorld.ask_restart, A, also=_BOTH
+    ),
+    "what an end leaves behind cannot be ended": Story(
+        serving(_HAUNTED, QUICK), SimulatedWorld.ask_shutdown, NOTHING, by_hand=A, also=_BOTH
+    ),
+    "an old one cannot be ended": Story(serving(_IMMORTAL), by_command, NOTHING, CRITICAL, also=leaves("python")),
+    "an old one cannot be ended, and the power fails": Story(
+        serving(_IMMORTAL, QUICK), then(by_command, 12.0, SimulatedWorld.lose_power), B, COMPLETE
+    ),
+    "a target cannot be ended": Story(
+        serving(target=lambda: environment("b", attrs.evolve(HANGING, ends_in_s=UNKILLABLE))),
+        by_command,
+        A,
+        ROLLED_BACK,
+        also=leaves("python"),
+    ),
+    "a restart of what cannot be ended": Story(
+        serving(_IMMORTAL), SimulatedWorld.ask_restart, NOTHING, also=leaves("python")
+    ),
+    "an end of what cannot be ended": Story(serving(_IMMORTAL), SimulatedWorld.signal_orchestrator, NOTHING),
+    "a source cannot be ended": Story(
+        first(leaves_after_s=None, source=_IMMORTAL), from_panel, NOTHING, CRITICAL, also=leaves("python")
+    ),
+}
+
 ACCIDENTS: Final[Mapping[str, Story]] = {
     **ABORTS,
     **ENDS,
@@ -426,4 +481,5 @@ ACCIDENTS: Final[Mapping[str, Story]] = {
     **FIRST_SWITCHES,
     **DOUBLED,
     **WORLDS,
+    **UNENDING,
 }

@@ -76,7 +76,8 @@ def _check(story: Story, death: Death, boundary: int, world: SimulatedWorld) -> 
     state = world.state
     must(world.is_at_rest(), "not at rest after {} s", MOST_S)
     must((state.lock, state.job, state.worker) == (None, None, None), "something is left open: {}", state.job)
-    alive = [process.environment for process in world.machine.alive() if process.spawn is not None]
+    lost = world.invariants.given_up
+    alive = [one.environment for one in world.machine.alive() if one.spawn is not None and one.spawn not in lost]
     must(alive == ([state.serving] if state.serving else []), "alive: {}, serving: {!r}", alive, state.serving)
     must(not world.machine.files or world.orchestrator is None, "a request is left lying")
     world.check_replay()

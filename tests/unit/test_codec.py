@@ -12,6 +12,7 @@ from journal.codec import decode_actor, encode_actor
 from journal.events import (
     CATALOGUE,
     Event,
+    ExitCause,
     HealthProbed,
     LockAcquired,
     OrchestratorStarted,
@@ -210,6 +211,13 @@ def test_stored_text_that_a_step_cannot_lift_is_damage(data: str):
 def test_a_step_that_is_missing_is_named():
     with pytest.raises(LookupError, match=r"version 1 of 'furniture\.moved'"):
         upcast("furniture.moved", 1, 2, {})
+
+
+def test_an_exit_that_an_older_release_stored_has_left_nothing():
+    stored = '{"spawn":7,"code":42,"signal":"","cause":"restart","log_tail":["bye"]}'
+    event = decode("process.exited", 1, stored)
+
+    assert event == ProcessExited(spawn=7, code=42, signal="", cause=ExitCause.RESTART, log_tail=("bye",))
 
 
 def test_every_older_version_in_the_catalogue_has_its_step():

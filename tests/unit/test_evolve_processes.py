@@ -6,6 +6,7 @@ from journal.events import (
     ExitCause,
     HealthConfirmed,
     Ladder,
+    LeftBehind,
     OrchestratorLost,
     PreflightStarted,
     ProcessAdopted,
@@ -26,7 +27,7 @@ from journal.events import (
 from journal.identity import Identity
 from projections.evolve_processes import describe_exit
 from projections.jobs import JobKind
-from projections.state import WorkKind
+from projections.state import LEFT_KEPT, WorkKind
 from projections.switching import IllegalEventError, Stage
 from tests.helpers.histories import (
     ME,
@@ -174,7 +175,28 @@ def test_what_was_left_behind_is_swept_at_a_known_time():
     history = History().serving("a").after(1)
     history.add(ProcessSwept(spawn=history.state.main, pids=(1, 2)))
 
-    assert history.state.main_process.swept == history.now
+    assert (history.state.main_process.swept, history.state.main_process.sweeps) == (history.now, 1)
+    history.after(1).add(ProcessSwept(spawn=history.state.main, pids=(1,)))
+    assert (history.state.main_process.swept, history.state.main_process.sweeps) == (history.now, 2)
+
+
+def test_what_could_not_be_ended_is_remembered_the_newest_of_it():
+    history = History().serving("a")
+    left = tuple(LeftBehind(Identity(pid, 1, "boot-1"), "helper", "it hears nothing") for pid in range(LEFT_KEPT + 1))
+    history.add(ProcessExited(spawn=history.state.main, code=0, signal="", cause=ExitCause.CLEAN, left=left))
+
+    assert history.state.left == left[1:]
+
+
+def test_kills_are_counted_also_when_the_ladder_changes():
+    history = History().serving("a")
+    spawn = history.state.main
+    history.add(asked_to_stop(spawn, Ladder.PLANNED))
+    for rung, name in enumerate(["SIGINT", "SIGTERM", "SIGKILL", "SIGKILL"]):
+        history.add(ProcessSignalled(spawn=spawn, signal=name, rung=min(rung, 2), whole_tree=True))
+    history.add(asked_to_stop(spawn, Ladder.URGENT))
+
+    assert history.state.main_process.stopping.kills == 2
 
 
 # ---------------------------------------------------------------- exits

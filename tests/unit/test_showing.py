@@ -4,7 +4,7 @@ import attrs
 import pytest
 
 from journal.clock import S, Stamp
-from journal.events import Role
+from journal.events import LeftBehind, Role
 from journal.identity import Identity
 from orchestrator import showing
 from projections.state import Control, Outcome, OutcomeState, Parked, Process, Unresponsive, WorkspaceState
@@ -136,3 +136,12 @@ def test_an_outcome_says_what_it_cost_and_what_to_do():
         "because: exit code 7 [31m",
         "to recover: comfygit-orchestrator switch --workspace /w stable",
     ]
+
+
+def test_what_could_not_be_ended_is_shown_with_why():
+    left = [LeftBehind(Identity(4712, 5, "boot"), "hel\x1bper", "it is another user's")]
+    lines = showing.status_text(SERVING, alive=True, now=NOW, left=left).splitlines()
+
+    assert lines[-1] == "left          pid 4712 (hel per): it is another user's"
+    facts = showing.status_facts(SERVING, alive=True, now=NOW, left=left)
+    assert facts["left"] == [{"pid": 4712, "name": "hel\x1bper", "why": "it is another user's"}]

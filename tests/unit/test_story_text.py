@@ -9,8 +9,11 @@ from comfygit_journal.lines import as_json
 from comfygit_journal.present import Present, Serving
 from comfygit_journal.story_text import story_document, story_text
 from journal.events import (
+    ExitCause,
+    LeftBehind,
     OrchestratorLost,
     Origin,
+    ProcessExited,
     RefusalReason,
     RestoreFinished,
     RestoreStarted,
@@ -23,6 +26,7 @@ from journal.events import (
     SwitchRollingBack,
     WorkerLost,
 )
+from journal.identity import Identity
 from projections.story import Story, story_of
 from tests.helpers.story_events import (
     SUPERVISOR,
@@ -106,6 +110,17 @@ def test_a_note_on_several_starts_is_told_once_and_cannot_command_a_terminal():
     assert f"new (start {first}), old (start {second}): --cpu was added" in done
     assert f"old (start {second}): it is odd" in done
     assert "\x1b" not in done
+
+
+def test_what_could_not_be_ended_is_told_with_why():
+    history = serving()
+    history.ask("new", "old")
+    spawn = history.spawn("new")
+    left = (LeftBehind(Identity(77, 5, "boot"), "hel\x1bper", "it is another user's"),)
+    history.add(ProcessExited(spawn=spawn, code=7, signal="", cause=ExitCause.CRASH, left=left))
+    history.fail("it broke", spawn=spawn)
+
+    assert section(text(history), "left") == "pid 77 (hel\\x1bper): it is another user's"
 
 
 def test_a_very_long_error_is_wrapped_and_its_log_tail_is_cut():

@@ -39,6 +39,7 @@ def story_text(story: Story, present: Present, workspace: str) -> str:
         ("content", [line for restored in story.restores for line in _restored(restored)]),
         ("probes", ["; ".join(map(_probes, story.starts))] if story.starts else []),
         ("signals", _signals(story)),
+        ("left", [f"pid {one.identity.pid} ({escaped(one.name)}): {escaped(one.why)}" for one in story.left]),
         ("outage", _outage(story)),
         ("serves now", [_serves(present, story)]),
     ]

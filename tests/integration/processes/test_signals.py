@@ -1,14 +1,17 @@
+import contextlib
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import attrs
 import pytest
 
 from journal.identity import Identity, boot_id, identify, is_alive
 from orchestrator.processes.children import Exit
-from orchestrator.processes.signals import _terminate, open_pidfd, send
+from orchestrator.processes.signals import _terminate, may_signal, open_pidfd, send
 from tests.helpers.child_scripts import DEAF, KEY, LIVE_ON, PYTHON, exit_of, start, wait_for_line
+from tests.helpers.waiting import until
 
 
 @pytest.mark.parametrize("whole_tree", [False, True])
@@ -89,3 +92,28 @@ def test_without_pidfds_it_is_signalled_and_polled(children, log, monkeypatch):
     assert children.exit_fd(KEY) is None
     assert children.signal(identity, KEY, "SIGKILL", whole_tree=False) == 1
     assert exit_of(children) == Exit(None, "SIGKILL", known=True)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there nobody is asked")
+def test_who_may_be_signalled_is_known_before_it_is_tried(children, log):
+    ours = start(children, log, LIVE_ON)
+    assert may_signal(ours)
+    with as_nobody() as somebody_elses:
+        assert not may_signal(somebody_elses or ours)
+        assert not send(somebody_elses or ours, "SIGCONT")
+    children.signal(ours, KEY, "SIGKILL", whole_tree=False)
+    until(lambda: not is_alive(ours))
+    assert may_signal(ours)  # gone: nothing forbids it
+
+
+@contextlib.contextmanager
+def as_nobody() -> Iterator[Identity | None]:
+    """As a user who is not root; who is another user's then: init for one who never was root, else (None) all of ours."""
+    if os.geteuid() != 0:
+        yield identify(1)
+        return
+    os.setresuid(65534, 65534, 0)
+    try:
+        yield None
+    finally:
+        os.setresuid(0, 0, 0)

@@ -12,6 +12,7 @@ from journal.events import (
     GuardReaped,
     HealthFailed,
     Ladder,
+    LeftBehind,
     LockBroken,
     OrchestratorLost,
     Origin,
@@ -446,7 +447,9 @@ def test_that_the_guard_told_it_is_journaled_with_the_exit_and_the_code_means_wh
 def test_what_an_ended_process_left_behind_is_swept_before_its_exit_counts():
     history = History().serving("a")
     spawn = history.state.main
-    world = gone(history, spawn, 0, left_behind=(41, 42))
+    world = gone(
+        history, spawn, 0, left_behind=tuple(LeftBehind(Identity(pid, 7, "boot-1"), "helper", "") for pid in (41, 42))
+    )
 
     act = acted(history, world)
     assert events_of(act) == (ProcessSwept(spawn=spawn, pids=(41, 42)),)
