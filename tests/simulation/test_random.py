@@ -45,7 +45,7 @@ def test_the_same_seed_is_the_same_history():
 
 
 def test_leaving_something_out_changes_nothing_of_what_happens_before_it():
-    whole, part = play(Case(7)), play(Case(7, kept=tuple(range(6))))
+    whole, part = play(Case(9)), play(Case(9, kept=tuple(range(6))))
     same = [one == other for one, other in zip(whole.journal, part.journal, strict=False)]
 
     assert len(same) > 20
