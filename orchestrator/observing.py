@@ -20,6 +20,7 @@ from orchestrator.inbox import Inbox
 from orchestrator.ladders import is_unkillable
 from orchestrator.logs.tail import tail
 from orchestrator.network.ports import can_bind, port_holders, working_directory
+from orchestrator.processes.belonging import belongs
 from orchestrator.processes.children import Children, find_spawned
 from orchestrator.processes.signals import may_signal
 from orchestrator.processes.table import name_of
@@ -40,6 +41,7 @@ from projections.publisher import is_ours, read_bytes
 from projections.state import Process, WorkspaceState
 from projections.views import LOCK, STARTUP
 
+ELSEWHERE = "it is another workspace's, of which this one is a copy"
 LOG_TAIL_LINES = 20
 SOURCE_LOOK_NS = 200 * MS
 """How often the process table is searched for a source: it costs some 10 ms. In between the last answer holds."""
@@ -122,6 +124,9 @@ class Observer:
         if identity is None:
             return self._intended(process, journal_id)
         if spawn not in self._children:
+            if process.role is not Role.SOURCE and not self._is_ours(process, identity):
+                left = LeftBehind(identity, name_of(identity.pid), ELSEWHERE)
+                return ChildFacts(Presence.ALIVE, identity, left_behind=(left,), elsewhere=True)
             self._children.adopt(spawn, identity)
         ended = self._children.poll(spawn)
         if ended is None:
@@ -144,6 +149,12 @@ class Observer:
             reaped=ended.reaped,
         )
 
+    def _is_ours(self, process: Process, identity: Identity) -> bool:
+        """Whether it lives here, or nowhere any more: then how it ended is asked for as ever."""
+        log = self._workspace.log_path(process.environment, process.spawn)
+        folder = self._workspace.environment(process.environment).root
+        return belongs(identity, log, folder) or not is_alive(identity)
+
     def _intended(self, process: Process, journal_id: str) -> ChildFacts:
         outcome = self.holders.spawned.get(process.spawn)
         if isinstance(outcome, Identity):
@@ -152,7 +163,7 @@ class Observer:
             return ChildFacts(Presence.ABSENT, error=outcome)
         log = self._workspace.log_path(process.environment, process.spawn)
         found = find_spawned(journal_id, process.spawn, log)
-        if isinstance(found, Identity):
+        if isinstance(found, Identity) and self._is_ours(process, found):
             return ChildFacts(Presence.ALIVE, found)
         return ChildFacts(Presence.PENDING if found == "pending" else Presence.ABSENT)
 

@@ -32,7 +32,8 @@ class ChildFacts:
     """One process of the state, as it is. `code` and `signal` where the exit could be told.
 
     `left_behind` is what outlives it when it is gone, and itself with all that came from it when SIGKILL has been in vain; a
-    `why` in there says that we may not signal that one. `reaped`: it was the guard that told.
+    `why` in there says that we may not signal that one. `elsewhere`: it is another workspace's, of which this is a copy.
+    `reaped`: it was the guard that told.
     """
 
     presence: Presence
@@ -43,6 +44,7 @@ class ChildFacts:
     log_tail: tuple[str, ...] = ()
     error: str = ""
     reaped: bool = False
+    elsewhere: bool = False
 
 
 @attrs.frozen

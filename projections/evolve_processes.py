@@ -202,7 +202,7 @@ def _exited(state: WorkspaceState, event: ProcessExited, recorded: Recorded) -> 
 def describe_exit(event: ProcessExited) -> str:
     """The exit in words, as in `exit code 7` or `signal SIGKILL`."""
     if event.given_up:
-        return "no end, although it was killed: it was given up"
+        return "no end: it was given up"
     if event.signal:
         return f"signal {event.signal}"
     return "an unknown exit code" if event.code is None else f"exit code {event.code}"

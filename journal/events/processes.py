@@ -35,7 +35,7 @@ class ExitCause(StrEnum):
 
 @attrs.frozen
 class LeftBehind:
-    """A process that we could not end. `name` is its program's; `why` it could not be ended, in words."""
+    """A process that we could not end, or may not. `name` is its program's; `why` is in words."""
 
     identity: Identity
     name: str
@@ -121,7 +121,8 @@ class ProcessExited(Event):
 
     `code` is None when nobody could tell (an adopted process) or a signal ended it (`signal`). `log_tail` holds its last
     lines, at most 20, secrets masked. `given_up`: it is not gone itself, but is among `left`, and is not looked after any
-    more; whatever it holds, its port above all, is a stranger's from here on.
+    more; whatever it holds, its port above all, is a stranger's from here on. That is so, too, of one that was never ours,
+    but another workspace's, of which this one is a copy.
     """
 
     spawn: int

@@ -37,8 +37,10 @@ def sweep(situation: Situation, process: Process, facts: ChildFacts) -> Decision
 
 
 def is_given_up(situation: Situation, process: Process, facts: ChildFacts) -> bool:
-    """Whether `process` lives on although it was killed as often as makes sense, and was looked at since."""
+    """Whether `process`, which lives, is not ours; or was killed as often as makes sense, and was looked at since."""
     stopping = process.stopping
+    if facts.elsewhere:
+        return True
     if facts.presence is not Presence.ALIVE or not facts.left_behind or stopping is None:
         return False
     return is_unkillable(process) and situation.over(stopping.at, REPEAT_NS)

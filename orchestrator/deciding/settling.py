@@ -163,10 +163,10 @@ def _known(situation: Situation, process: Process, facts: ChildFacts) -> Decisio
         return situation.look_again()
     if facts.presence is Presence.GONE:
         return _gone(situation, process, facts)
-    if process.owner != situation.world.me and process.identity is not None:
-        return situation.act(ProcessAdopted(spawn=process.spawn, identity=process.identity))
     if killing.is_given_up(situation, process, facts):
         return situation.act(*_ended(situation, process, facts))
+    if process.owner != situation.world.me and process.identity is not None:
+        return situation.act(ProcessAdopted(spawn=process.spawn, identity=process.identity))
     return None
 
 
@@ -219,7 +219,7 @@ def _cause(situation: Situation, process: Process, facts: ChildFacts) -> ExitCau
     """What the exit means: what we did to it ourselves comes first, then its code, then what was asked."""
     state, job = situation.state, situation.state.job
     lost_with_the_machine = process.identity is not None and process.identity.boot_id != situation.world.me.boot_id
-    if process.stopping is not None or lost_with_the_machine:
+    if process.stopping is not None or lost_with_the_machine or facts.elsewhere:
         return ExitCause.STOPPED
     makes_room = job is not None and job.is_switch and job.spawn != process.spawn
     if process.role is Role.SOURCE:

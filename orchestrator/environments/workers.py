@@ -26,6 +26,7 @@ from orchestrator.environments.preflight import preflight_command, preflight_pro
 from orchestrator.environments.sync_record import undo_interrupted
 from orchestrator.errors import OrchestratorError
 from orchestrator.logs.tail import tail
+from orchestrator.processes.belonging import belongs
 from orchestrator.processes.children import Children, find_spawned
 from orchestrator.workspace import Workspace
 from orchestrator.world import WorkFacts
@@ -157,13 +158,14 @@ class Workers:
             _LOG.warning("%s: %s", worker.environment, sentence)
 
     def _inherited(self, worker: Worker) -> WorkFacts:
-        if worker.identity is not None:
-            return WorkFacts(alive=is_alive(worker.identity), identity=worker.identity)
         log = self.log_path(worker.worker, worker.environment, worker.kind)
-        found = find_spawned(self._journal_id, worker.worker, log)
-        if isinstance(found, Identity):
-            return WorkFacts(alive=True, identity=found)
-        return WorkFacts(alive=found == "pending")
+        folder = self._workspace.environment(worker.environment).root
+        found = worker.identity or find_spawned(self._journal_id, worker.worker, log)
+        if not isinstance(found, Identity):
+            return WorkFacts(alive=found == "pending")
+        if not is_alive(found) or not belongs(found, log, folder):
+            return WorkFacts(alive=False)
+        return WorkFacts(alive=True, identity=found)
 
     def _start(self, worker: int, command: tuple[str, ...], cwd: Path, environ: Mapping[str, str], log: Path) -> None:
         try:

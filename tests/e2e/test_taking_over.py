@@ -2,13 +2,24 @@
 
 import json
 import os
+import shutil
 import signal
+from pathlib import Path
 
 from journal.codec import Draft, own_actor
-from journal.events import OrchestratorLost, Origin, ProcessAdopted, ShutdownRequested, SwitchRequested
+from journal.events import (
+    ExitCause,
+    OrchestratorLost,
+    Origin,
+    ProcessAdopted,
+    ProcessExited,
+    ShutdownRequested,
+    SwitchRequested,
+)
 from journal.identity import is_alive
 from orchestrator.ledger import Ledger
 from orchestrator.workspace import Workspace
+from tests.helpers.live_workspace import LiveWorkspace
 from tests.helpers.waiting import until
 
 
@@ -66,3 +77,22 @@ def test_arguments_that_are_no_text_harm_nobody(workspace):
     live.serve("good", "--output-directory", "/nowhere/caf\udce9")
     document = json.loads((live.metadata / ".startup_state.json").read_bytes())
     assert document["argv"][-1] == "/nowhere/caf\udce9"
+
+
+def test_a_copy_of_a_workspace_that_serves_leaves_the_comfyui_of_the_original_alone(workspace):
+    live = workspace(good=None)
+    live.serve_kept("good")
+    child = live.state().main_process.identity
+    copy = LiveWorkspace(Path(shutil.copytree(live.root, live.root.with_name("copy"), symlinks=True)), {})
+    started = copy.start("good")
+    try:
+        copy.until(lambda state: state.serving == "good" and len(copy.starts("good")) > 1)
+        assert not copy.of(ProcessAdopted)
+        (exited,) = copy.of(ProcessExited)
+        assert (exited.given_up, exited.cause, exited.left[0].identity) == (True, ExitCause.STOPPED, child)
+        assert f"left          pid {child.pid}" in copy.cli("status").stdout
+    finally:
+        started.terminate()
+        assert started.wait(20) == 0
+    assert is_alive(child)
+    assert live.state().serving == "good"

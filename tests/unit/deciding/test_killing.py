@@ -117,3 +117,18 @@ def test_a_source_that_was_given_up_is_not_seen_again():
     history.switching("b", source="a", origin=Origin.FILE)
     assert found(decided(history, attrs.evolve(seen(history), source=Identity(78, 7, ME.boot_id))), SourceSeen)
     assert not found(decided(history, attrs.evolve(seen(history), source=left.identity)), SourceSeen)
+
+
+def test_a_comfyui_of_another_workspace_is_neither_adopted_nor_waited_for():
+    """This one is a copy: its journal was copied, too, while that one served."""
+    history = History().serving("a").succeeded_by()
+    history.add(*events_of(acted(history)))
+    history.after(1).succeeded_by(attrs.evolve(ME, pid=201))
+    process = history.state.main_process
+    left = (LeftBehind(process.identity, "python", "another workspace's"),)
+    facts = ChildFacts(Presence.ALIVE, process.identity, left_behind=left, elsewhere=True)
+    decision = acted(history, attrs.evolve(seen(history), processes={process.spawn: facts}))
+
+    assert events_of(decision) == (
+        ProcessExited(spawn=process.spawn, code=None, signal="", cause=ExitCause.STOPPED, left=left, given_up=True),
+    )
