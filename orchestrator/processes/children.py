@@ -3,13 +3,11 @@
 Nothing here waits. A key is what names a process in the journal: the seq of the event that intended it.
 """
 
-import contextlib
-import errno
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, Literal, Protocol
 
@@ -19,7 +17,7 @@ from journal import clock
 from journal.clock import S, Stamp, is_over
 from journal.identity import Identity, boot_id, is_alive
 from orchestrator.processes.cgroups import leave
-from orchestrator.processes.errors import SpawnFailed
+from orchestrator.processes.errors import SpawnFailed, as_spawn_failed
 from orchestrator.processes.inherited_signals import defaults_for_children, keep_exit_codes
 from orchestrator.processes.output_file import is_locked, open_locked
 from orchestrator.processes.signals import open_child_pidfd, open_pidfd, send
@@ -65,8 +63,9 @@ class _Child:
     identity: Identity
     pidfd: int | None
     started_here: subprocess.Popen[bytes] | None
-    exit: Exit | None = None
     may_be_told: bool = False
+    was_there: bool = True
+    exit: Exit | None = None
     gone: Stamp | None = None
 
 
@@ -109,7 +108,7 @@ class Children:
         if key in self._children:
             message = f"a process is already known by {key}"
             raise ValueError(message)
-        with open_locked(log) as output, _as_spawn_failed(command, cwd), defaults_for_children():
+        with open_locked(log) as output, as_spawn_failed(command, cwd), defaults_for_children():
             process = subprocess.Popen(
                 list(command),
                 cwd=cwd,
@@ -133,7 +132,9 @@ class Children:
         """Watch a process that somebody else started. It may be gone already: `poll` says so."""
         self.forget(key)
         may_be_told = self._reaper is not None and self._reaper.may_know(identity)
-        self._children[key] = _Child(identity, open_pidfd(identity), None, may_be_told=may_be_told)
+        found = row(identity.pid)  # a zombie has its pid still
+        was_there = found is not None and found.identity == identity
+        self._children[key] = _Child(identity, open_pidfd(identity), None, may_be_told, was_there)
 
     def exit_fd(self, key: int) -> int | None:
         """A descriptor that is readable once the process has ended, for `loop.add_reader`; None: poll instead.
@@ -226,7 +227,9 @@ class Children:
         return tuple(one for one in found if one != child.identity)
 
     def _ties(self, key: int) -> Ties:
-        return Ties(_mark(self._journal_id, key), lambda: self._groups.pids(key), self._guard)
+        child = self._children.get(key)
+        session = child is None or child.was_there
+        return Ties(_mark(self._journal_id, key), lambda: self._groups.pids(key), self._guard, session)
 
     def _may_signal(self, identity: Identity, key: int) -> bool:
         child = self._children.get(key)
@@ -272,25 +275,3 @@ def _exit(code: int) -> Exit:
 
 def _signal_name(number: int) -> str:
     return next((one.name for one in signal.Signals if one == number), f"SIG{number}")  # real-time ones have no name
-
-
-@contextlib.contextmanager
-def _as_spawn_failed(command: Sequence[str], cwd: Path) -> Iterator[None]:
-    try:
-        yield
-    except (OSError, ValueError, IndexError) as error:
-        program = command[0] if command else "nothing"
-        message = f"starting {program!r} in {str(cwd)!r}: {error}"
-        raise SpawnFailed(message, _hint(error)) from error
-
-
-def _hint(error: Exception) -> str:
-    match getattr(error, "errno", None):
-        case errno.ENOENT | errno.ENOTDIR:
-            return "check that the program and the folder exist"
-        case errno.EACCES | errno.EPERM:
-            return "check that the program may be executed and the folder entered"
-        case errno.EAGAIN | errno.ENOMEM | errno.EMFILE | errno.ENFILE:
-            return "the machine has no room for another process: end some, or raise the limits (ulimit -a)"
-        case _:
-            return "check the command"

@@ -22,12 +22,14 @@ class Ties:
     `mark` is what it carries in its environment. One that carries none belongs to it all the same when it is in its
     cgroup, or when it was left to `guard`, the subreaper above us, as an orphan; not to init, which gets everybody's.
     `grouped` gives the pids in the cgroup; asked once the table was read, so that a pid can be nobody's but the one's in
-    the table.
+    the table. Without `session` what shares the root's session is its own only where one that is bound does, too: nobody
+    knows when the root has ended, so the number may be that of a stranger's session.
     """
 
     mark: str
     grouped: Callable[[], frozenset[int]] = _nobody
     guard: Identity | None = None
+    session: bool = True
 
 
 def tree(identity: Identity) -> tuple[Identity, ...]:
@@ -59,7 +61,8 @@ def members(root: Identity, ties: Ties, table: Mapping[int, Row] | None = None) 
         if not one.zombie and one.start_ticks >= root.start_ticks and (one.pid not in spared or _is(one, root))
     ]
     bound = _bound(ties, candidates, table)
-    found = _closure(root, bound, candidates, _sessions_not_ours(root, spared, table))
+    outer = _sessions_not_ours(root, spared, table)
+    found = _closure(root, bound, candidates, {root.pid} - outer if ties.session else set(), outer)
     found.sort(key=lambda one: (one.pid != root.pid, one.start_ticks, one.pid))
     return tuple(one.identity for one in found)
 
@@ -116,8 +119,9 @@ def _pid_of(guard: Identity | None, table: Mapping[int, Row]) -> int | None:
     return found.pid if found is not None and guard is not None and _is(found, guard) else None
 
 
-def _closure(root: Identity, bound: frozenset[int], candidates: Iterable[Row], outer: frozenset[int]) -> list[Row]:
-    sessions = {root.pid} - outer
+def _closure(
+    root: Identity, bound: frozenset[int], candidates: Iterable[Row], sessions: set[int], outer: frozenset[int]
+) -> list[Row]:
     found: dict[int, Row] = {}
     rest: list[Row] = []
     for one in candidates:

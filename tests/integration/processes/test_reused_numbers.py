@@ -44,6 +44,16 @@ class TestReusedNumbers:
         )
         assert self.of(*table) == {1, 3, 4, 5}
 
+    def test_a_session_whose_root_was_gone_before_anybody_watched_may_be_a_strangers(self):
+        table = {one.pid: one for one in (row(10_000_002, 1, 10_000_001), row(10_000_003, 10_000_002, 10_000_003))}
+        assert members(self.root, Ties("a:1", session=False), table) == ()
+        assert len(members(self.root, Ties("a:1"), table)) == 2
+
+    def test_it_is_the_roots_where_one_that_is_bound_to_it_is_in_it(self):
+        table = {one.pid: one for one in (row(10_000_002, 1, 10_000_001), row(10_000_003, 1, 10_000_001))}
+        ties = Ties("a:1", lambda: frozenset({10_000_003}), session=False)
+        assert len(members(self.root, ties, table)) == 2
+
     def test_no_session_is_no_bond(self):
         assert self.of(row(10_000_001, 1, 0), row(10_000_002, 1, 0)) == {1}
 

@@ -10,7 +10,7 @@ import pytest
 from journal.identity import Identity, identify, is_alive
 from orchestrator.processes.children import Children, Exit
 from orchestrator.processes.tree import Ties, kin, members, tree
-from tests.helpers.child_scripts import DEAF, JOURNAL, KEY, LIVE_ON, PYTHON
+from tests.helpers.child_scripts import DEAF, JOURNAL, KEY, LIVE_ON, PYTHON, end
 from tests.helpers.waiting import until
 
 PLANT = """
@@ -116,6 +116,22 @@ class TestWholeTree:
         assert successor.survivors(KEY) == expected
         assert successor.signal(root, KEY, "SIGKILL", whole_tree=True) == len(expected)
         until(lambda: not successor.survivors(KEY))
+        successor.close()
+
+    @pytest.mark.parametrize(("shapes", "found"), [(["cleared"], 0), (["cleared", "child"], 2)])
+    def test_the_session_of_a_root_that_nobody_saw_end_is_believed_only_with_a_mark(
+        self, children, tmp_path, shapes, found
+    ):
+        """Its pid was free meanwhile, and may be the number of a stranger's session by now."""
+        root = plant(children, tmp_path / "log", *shapes, end="")
+        until(lambda: children.poll(KEY))
+        seen = children.survivors(KEY)
+        assert len(seen) == len(shapes)
+        children.forget(KEY)
+        successor = Children(JOURNAL, cgroups=False)
+        successor.adopt(KEY, root)
+        assert len(successor.survivors(KEY)) == found
+        end(*seen)
         successor.close()
 
     def test_a_tree_that_keeps_forking_is_ended(self, children, tmp_path):
