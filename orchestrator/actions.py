@@ -114,9 +114,10 @@ class TakeForeignLock:
 
 @attrs.frozen
 class End:
-    """Leave, with this exit status."""
+    """Leave, with this exit status. `why`: what no event tells of."""
 
     exit_status: int
+    why: str = ""
 
 
 Work = StartPreflight | StartSync | StartCapture | StartRestore

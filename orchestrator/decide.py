@@ -1,8 +1,8 @@
 """`decide(state, world, now, config)`: what to do next. Pure, and the same after a crash as before one.
 
-The order is the policy: facts first (settle), then the end of supervision, then the open job, then the quiet time in between.
-The first rule that has an answer wins. `plan` asks again and again, on the state as it will be, until there is an effect to
-perform or nothing more to do: one step of the loop is one transaction.
+The order is the policy: whether it is ours to decide, then facts (settle), then the end of supervision, then the open job,
+then the quiet time in between. The first rule that has an answer wins. `plan` asks again and again, on the state as it will
+be, until there is an effect to perform or nothing more to do: one step of the loop is one transaction.
 """
 
 from collections.abc import Callable
@@ -20,6 +20,7 @@ from projections.state import WorkspaceState
 Rule = Callable[[Situation], Decision | None]
 
 _RULES: Final[tuple[Rule, ...]] = (
+    stopping.replaced,
     settling.signal,
     settling.inbox,
     lingering.claim,

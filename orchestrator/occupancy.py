@@ -1,8 +1,10 @@
 """Whether a workspace is supervised, and by whom: asked before anything else, so it imports little."""
 
+import contextlib
 import os
 import stat
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -11,6 +13,8 @@ SINGLETON: Final = ".orchestrator.lock"
 
 _PID_FILE: Final = ".orchestrator.pid"
 _PORT_FILE: Final = ".control_port"
+_DELETED: Final = " (deleted)"
+"""What Linux appends to the name of an open file that nobody finds by it any more."""
 _LARGEST_PID: Final = 2**31 - 1
 _LARGEST_PORT: Final = 65_535
 _NUMBER_BYTES: Final = 16
@@ -19,14 +23,20 @@ _NUMBER_BYTES: Final = 16
 def is_held(metadata: Path) -> bool:
     """Whether somebody holds the lock of the workspace of that `.metadata`; False where it cannot be told.
 
-    Changes nothing. The lock is asked for in common with others who only ask, and given back at once.
+    Also where the lock's file was deleted, as far as the pid file tells. Changes nothing.
     """
+    pid = _number(metadata / _PID_FILE, _LARGEST_PID)
+    return _is_locked(metadata / SINGLETON) or (pid is not None and has_open(pid, metadata / SINGLETON))
+
+
+def _is_locked(path: Path) -> bool:
+    """The lock is asked for in common with others who only ask, and given back at once."""
     if sys.platform == "win32":
         return False
     import fcntl
 
     try:
-        descriptor = os.open(metadata / SINGLETON, os.O_RDONLY)
+        descriptor = os.open(path, os.O_RDONLY)
     except OSError:
         return False
     try:
@@ -50,6 +60,36 @@ def holder_in_words(metadata: Path) -> str:
     if pid is None or (sys.platform == "linux" and not Path(f"/proc/{pid}").exists()):
         return "an orchestrator that has only just started, or is about to end"
     return f"orchestrator pid {pid}, " + ("no control server" if port is None else f"http://127.0.0.1:{port}")
+
+
+def has_open(pid: int, path: Path) -> bool:
+    """Whether that process has the lock file at `path` open, also one that somebody has deleted there since.
+
+    The kernel's lock is on the file: with its name gone, whoever asks for the lock gets another file's. False where the
+    process may not be looked at.
+    """
+    return any(file.name == path.name and _is_same_folder(file.parent, path.parent) for file in _open_files(pid))
+
+
+def _open_files(pid: int) -> Iterator[Path]:
+    if sys.platform == "win32":  # nobody deletes there what is open
+        return
+    if sys.platform != "linux":
+        import psutil
+
+        with contextlib.suppress(psutil.Error):
+            yield from (Path(file.path) for file in psutil.Process(pid).open_files())
+        return
+    with contextlib.suppress(OSError):  # it ends, or is somebody else's
+        for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+            yield Path(str(descriptor.readlink()).removesuffix(_DELETED))
+
+
+def _is_same_folder(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except OSError:
+        return False
 
 
 def _number(path: Path, largest: int) -> int | None:

@@ -164,4 +164,6 @@ class Performer:
             self._ledger.discard(LOCK)
 
     def _end(self, effect: End) -> None:
+        if effect.why:
+            _LOG.warning("leaving: %s", effect.why)
         self.exit_status = effect.exit_status

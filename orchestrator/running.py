@@ -16,7 +16,7 @@ from journal.codec import Draft
 from journal.events import ControlListening, Origin, RestartRequested, ShutdownRequested
 from journal.identity import own_identity
 from orchestrator import __version__
-from orchestrator.asking import as_it_is, open_ledger, read_state
+from orchestrator.asking import as_it_is, living_orchestrator, open_ledger, read_state
 from orchestrator.config import Config
 from orchestrator.control.server import ControlServer, ControlUnavailable
 from orchestrator.deciding.situation import endpoint_for
@@ -31,11 +31,12 @@ from orchestrator.logs.switch_log import LogEntry
 from orchestrator.loop import Supervisor, hold_signals
 from orchestrator.narration import Narrator
 from orchestrator.observing import Observer
-from orchestrator.occupancy import holder_in_words
+from orchestrator.occupancy import has_open, holder_in_words
 from orchestrator.performing import Performer
 from orchestrator.processes.children import Children
-from orchestrator.singleton import SINGLETON, AlreadyRunning, Singleton
+from orchestrator.singleton import IS_ENDED_BY, SINGLETON, AlreadyRunning, Singleton
 from orchestrator.starting import StartOptions, first_events
+from orchestrator.upkeep import RARE_LOOK_S
 from orchestrator.workspace import Workspace, WorkspaceError, read_config
 from orchestrator.world import AskKind
 from projections.state import WorkspaceState
@@ -80,7 +81,7 @@ def _run_alone(workspace: Workspace, options: RunOptions) -> int:
     try:
         options = attrs.evolve(options, start=start_as_meant(workspace, options.start))
         with open_ledger(workspace, "orchestrator") as ledger:
-            return asyncio.run(_supervise(ledger, options))
+            return asyncio.run(_supervise(ledger, options, singleton))
     finally:
         singleton.release()
 
@@ -93,6 +94,10 @@ def start_under(guard: GuardLink, start: StartOptions) -> StartOptions:
 
 def only_one(workspace: Workspace) -> Singleton:
     """What makes us the only orchestrator of `workspace`, to be released. Raises AlreadyRunning, which names the other."""
+    if not (
+        workspace.metadata / SINGLETON
+    ).exists():  # a first start; or somebody deleted it, and it is not made anew in vain
+        _leave_to_another(workspace, read_state(workspace.journal_path))
     try:
         return Singleton.acquire(workspace.metadata / SINGLETON)
     except AlreadyRunning as error:
@@ -100,12 +105,24 @@ def only_one(workspace: Workspace) -> Singleton:
         raise AlreadyRunning(f"{workspace.root} is supervised already: {named}", error.hint) from error
 
 
+def _leave_to_another(workspace: Workspace, state: WorkspaceState) -> None:
+    """Raise AlreadyRunning where the orchestrator that the journal names is there, although the lock could be had."""
+    known = living_orchestrator(state)
+    if known is None or not has_open(known.pid, workspace.metadata / SINGLETON):
+        return
+    where = "no control server" if state.control is None else f"http://{state.control.host}:{state.control.port}"
+    message = f"{workspace.root} is supervised already: orchestrator pid {known.pid}, {where}"
+    raise AlreadyRunning(message, IS_ENDED_BY)
+
+
 def start_as_meant(workspace: Workspace, start: StartOptions) -> StartOptions:
     """`start`, unless its environment is none. Where a page has asked for that, it is refused, and what asked serves on.
 
-    Raises WorkspaceError for such an environment that no request on disk stands behind.
+    Raises WorkspaceError for such an environment that no request on disk stands behind; AlreadyRunning beside another
+    orchestrator, whoever holds the lock.
     """
     now, state = clock.read(), read_state(workspace.journal_path)
+    _leave_to_another(workspace, state)
     waiting = [item for item in Inbox(workspace.metadata, now).look(now, state.seq) if item.name == REQUEST]
     arguments = None if _are_of_what_runs(start.arguments, state) else start.arguments
     start = attrs.evolve(start, request_waits=bool(waiting), arguments=arguments)
@@ -126,11 +143,23 @@ def _are_of_what_runs(arguments: tuple[str, ...] | None, state: WorkspaceState) 
     return last.environment == main.environment and last.argv[1:] == arguments
 
 
-async def _supervise(ledger: Ledger, options: RunOptions) -> int:
+async def _supervise(ledger: Ledger, options: RunOptions, singleton: Singleton) -> int:
     threads = ThreadPoolExecutor(initializer=leave_signals_to_the_main_thread)
     asyncio.get_running_loop().set_default_executor(threads)
     async with supervising(ledger, options) as supervisor:
-        return await supervisor.run()
+        keeping = _beside(_keep(singleton))
+        try:
+            return await supervisor.run()
+        finally:
+            keeping.cancel()
+
+
+async def _keep(singleton: Singleton) -> None:
+    """Somebody may take the lock's file for a stale one: others are to find it there all the same."""
+    while True:
+        await asyncio.sleep(RARE_LOOK_S)
+        if singleton.renew():
+            _LOG.warning("somebody has deleted %s while this orchestrator holds its lock; made it anew", SINGLETON)
 
 
 @asynccontextmanager

@@ -74,6 +74,15 @@ def stop_all(
     return soonest(*waits) if waits else None
 
 
+def replaced(situation: Situation) -> Decision | None:
+    """The journal names another orchestrator: what runs is its, and whatever was asked for. With 0, nobody starts us again."""
+    now, me = situation.state.orchestrator, situation.world.me
+    if now == me:
+        return None
+    who = "this orchestrator is over" if now is None else f"another orchestrator, pid {now.pid}, has taken over"
+    return Act(effect=End(0, f"by the journal {who}; what runs goes on"))
+
+
 def end_supervision(situation: Situation) -> Decision | None:
     """Goal stop: everything of ours is stopped, then an open switch ends, the lock is freed and we leave, in one transaction."""
     state = situation.state

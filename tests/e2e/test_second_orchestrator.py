@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,10 +10,18 @@ from pathlib import Path
 
 import pytest
 
-from journal.events import OrchestratorStarted, SwitchRefused
+from journal.codec import Draft, own_actor
+from journal.events import OrchestratorLost, OrchestratorStarted, ProcessExited, SwitchRefused
+from journal.identity import identify, is_alive
+from orchestrator.ledger import Ledger
+from orchestrator.running import only_one, start_as_meant
+from orchestrator.starting import StartOptions
+from orchestrator.workspace import Workspace
+from tests.helpers.waiting import until
 
 NOISE = {"orchestrator.log"}
 """Where whoever starts one detached has its output go: its own words are in there, and nothing else."""
+LOCK_FILE = ".orchestrator.lock"
 HOW = {
     "as a panel starts it": ["-m", "orchestrator", "--environment", "other", "--args", "--port", "1"],
     "in the foreground": ["-m", "orchestrator", "run", "--environment", "other"],
@@ -122,3 +131,84 @@ def test_a_request_that_the_first_one_has_not_taken_in_yet_stays_as_it_lies_ther
         assert f"pid {pid}, {url}" in done.stderr
         assert changes(before, listing(live.metadata)) == {}
     assert live.until_over().serving == "other"
+
+
+@pytest.mark.scenario("B-21")
+@pytest.mark.parametrize("gone", [(LOCK_FILE,), (LOCK_FILE, ".orchestrator.pid", ".control_port")], ids=["it", "all"])
+@pytest.mark.parametrize("how", HOW)
+def test_with_the_lock_file_deleted_it_leaves_all_the_same(workspace, how, gone):
+    live = workspace(good=None, other=None)
+    live.configure(probation_s=0.1)
+    live.serve_kept("good")
+    at_rest(live)
+    (pid, url), journal = first(live), live.names()
+    with standing_still(pid):  # it would make them anew
+        for name in gone:
+            (live.metadata / name).unlink()
+        before = listing(live.metadata)
+        done = second(live, HOW[how])
+        assert done.returncode == 1
+        assert f"{live.root} is supervised already: orchestrator pid {pid}, {url}" in done.stderr
+        # with no file left that names it the journal has to be read, and SQLite touches its files for any reader
+        touched = {"journal.db-shm", "journal.db-wal"} if len(gone) > 1 else set()
+        assert changes(before, listing(live.metadata)).keys() <= touched
+        assert live.names() == journal
+    assert live.state().serving == "good"
+
+
+@pytest.mark.scenario("B-21")
+def test_a_lock_file_that_somebody_put_in_place_of_the_first_ones_helps_nobody(workspace):
+    live = workspace(good=None)
+    live.serve_kept("good")
+    pid, _ = first(live)
+    with standing_still(pid):
+        (live.metadata / LOCK_FILE).unlink()
+        (live.metadata / LOCK_FILE).touch(0o600)
+        done = second(live, HOW["in the foreground"])
+    assert done.returncode == 1
+    assert f"pid {pid}" in done.stderr
+    assert len(live.of(OrchestratorStarted)) == 1
+
+
+@pytest.mark.scenario("B-21")
+def test_the_first_one_makes_its_deleted_lock_file_anew_and_says_so(workspace):
+    live = workspace(good=None)
+    live.serve_kept("good")
+    (live.metadata / LOCK_FILE).unlink()
+    until((live.metadata / LOCK_FILE).exists)
+    until(lambda: LOCK_FILE in live.log())
+    assert second(live, HOW["in the foreground"]).returncode == 1
+    assert len(live.of(OrchestratorStarted)) == 1
+
+
+@pytest.mark.scenario("B-21")
+def test_a_copy_of_a_workspace_is_not_refused_because_of_the_originals_orchestrator(workspace, tmp_path):
+    live = workspace(good=None)
+    live.serve_kept("good")
+    shutil.copytree(live.metadata, tmp_path / "copy" / ".metadata")
+    copy = Workspace(tmp_path / "copy")
+    only_one(copy).release()
+    assert start_as_meant(copy, StartOptions()) == StartOptions()
+
+
+@pytest.mark.scenario("B-21")
+def test_one_that_finds_another_in_the_journal_leaves_with_its_guard_and_touches_nothing(workspace):
+    live = workspace(good=None)
+    guard = live.serve_kept("good")
+    before, other = live.state(), subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"])
+    now = identify(other.pid)
+    assert now is not None
+    taken_over = OrchestratorStarted(identity=now, release="", environment="", arguments=None, manual=False)
+    with Ledger.open(Workspace(live.root), own_actor("test")) as ledger:
+        ledger.ask(lambda _: (Draft(OrchestratorLost(identity=before.orchestrator)), Draft(taken_over)))
+    assert guard.wait(10) == 0
+    assert not is_alive(before.orchestrator)
+    assert f"another orchestrator, pid {now.pid}, has taken over; what runs goes on" in live.log()
+    state = live.state()
+    assert state.orchestrator == now
+    assert state.main_process == before.main_process
+    assert is_alive(before.main_process.identity)
+    assert not live.of(ProcessExited)
+    os.kill(before.main_process.identity.pid, signal.SIGKILL)
+    other.kill()
+    other.wait()

@@ -10,7 +10,7 @@ import pytest
 
 from journal.identity import identify
 from orchestrator.errors import OrchestratorError
-from orchestrator.occupancy import holder_in_words
+from orchestrator.occupancy import has_open, holder_in_words, is_held
 from orchestrator.singleton import AlreadyRunning, Singleton
 from tests.helpers.child_scripts import LIVE_ON, PYTHON, end
 
@@ -99,6 +99,70 @@ def test_a_lock_that_cannot_be_opened_is_an_error_with_a_hint(tmp_path):
     with pytest.raises(OrchestratorError, match="locking") as caught:
         Singleton.acquire(tmp_path / "file" / ".orchestrator.lock")
     assert caught.value.hint
+
+
+@pytest.mark.scenario("B-21")
+@pytest.mark.parametrize(
+    "change", ["none", "deleted", "made anew by somebody", "its folder is renamed", "found by a link"]
+)
+def test_whose_lock_it_is_can_be_told_whatever_became_of_its_file(tmp_path, change):
+    folder = tmp_path / "one"
+    folder.mkdir()
+    path = folder / ".orchestrator.lock"
+    with holder(path) as (process, child_pid):
+        if change in {"deleted", "made anew by somebody"}:
+            path.unlink()
+        if change == "made anew by somebody":
+            path.touch()
+        if change == "its folder is renamed":
+            path = folder.rename(tmp_path / "two") / path.name
+        if change == "found by a link":
+            (tmp_path / "two").symlink_to("one")
+            path = tmp_path / "two" / path.name
+        assert has_open(process.pid, path)
+        assert not has_open(child_pid, path)
+        assert not has_open(process.pid, tmp_path / path.name)  # a copy of the workspace has another one
+    assert not has_open(process.pid, path)
+
+
+@pytest.mark.scenario("B-21")
+def test_a_deleted_lock_is_held_by_whom_the_pid_file_names_if_he_has_it_open(tmp_path):
+    path = tmp_path / ".orchestrator.lock"
+    with holder(path) as (process, child_pid):
+        assert is_held(tmp_path)
+        path.unlink()
+        assert not is_held(tmp_path)
+        (tmp_path / ".orchestrator.pid").write_text(str(child_pid))
+        assert not is_held(tmp_path)
+        (tmp_path / ".orchestrator.pid").write_text(str(process.pid))
+        assert is_held(tmp_path)
+    assert not is_held(tmp_path)
+
+
+@pytest.mark.scenario("B-21")
+def test_its_holder_makes_a_deleted_file_anew_and_nobody_else_gets_the_lock(tmp_path):
+    path = tmp_path / ".orchestrator.lock"
+    held = Singleton.acquire(path)
+    assert not held.renew()
+    path.unlink()
+    assert held.renew()
+    assert not held.renew()
+    assert not can_acquire(path)
+    assert path.stat().st_mode & 0o777 == 0o600
+    held.release()
+    assert can_acquire(path)
+
+
+@pytest.mark.scenario("B-21")
+def test_while_somebody_else_has_the_new_file_it_is_left_to_the_next_time(tmp_path):
+    path = tmp_path / ".orchestrator.lock"
+    held = Singleton.acquire(path)
+    path.unlink()
+    with holder(path):
+        assert not held.renew()
+    assert held.renew()
+    assert not can_acquire(path)
+    held.release()
 
 
 UNKNOWN = "an orchestrator that has only just started, or is about to end"

@@ -540,10 +540,9 @@ def test_a_43_of_what_a_switch_or_its_rollback_has_just_started_is_a_crash():
 
 
 def test_what_went_down_with_the_machine_has_not_crashed():
-    history = History().serving("a")
-    me = Identity(100, 1, "boot-2")
+    history = History().serving("a").succeeded_by(Identity(100, 1, "boot-2"))
 
-    assert cause_of(history, None, me=me) is ExitCause.STOPPED
+    assert cause_of(history, None) is ExitCause.STOPPED
 
 
 def test_a_source_leaves_to_make_room():
@@ -647,10 +646,9 @@ def test_a_start_that_a_withdrawn_shutdown_stopped_is_made_again():
 
 
 def test_a_start_that_went_down_with_the_machine_is_made_again():
-    history = in_stage(Stage.VALIDATING)
-    world = attrs.evolve(gone(history, history.job_spawn), me=Identity(1, 1, "boot-2"))
+    history = in_stage(Stage.VALIDATING).succeeded_by(Identity(1, 1, "boot-2"))
 
-    act = acted(history, world)
+    act = acted(history, gone(history, history.job_spawn))
 
     assert names_of(act) == ["process.exited"]
     history.add(*events_of(act))

@@ -25,6 +25,8 @@ from orchestrator.world import WorkFacts
 from projections.jobs import JobKind
 from projections.switching import Stage
 from tests.helpers.histories import (
+    ME,
+    SUCCESSOR,
     History,
     acted,
     decided,
@@ -170,6 +172,22 @@ def test_the_next_rung_is_due_exactly_when_it_was_promised(ladder, asked_for_ns,
 
 
 # ------------------------------------------------------- end of supervision
+
+
+@pytest.mark.scenario("B-21")
+@pytest.mark.parametrize("asked", [False, True])
+def test_with_another_orchestrator_in_the_journal_nothing_is_done_but_to_leave_whatever_was_asked(asked):
+    history = in_stage(Stage.VALIDATING).succeeded_by()
+    if asked:
+        history.add(ShutdownRequested(origin="signal", urgent=True))
+    world = seen(history, me=ME, signal="SIGTERM")
+
+    act = acted(history, world)
+
+    assert act.events == ()
+    assert isinstance(act.effect, End)
+    assert act.effect.exit_status == 0  # with which no guard starts another
+    assert f"another orchestrator, pid {SUCCESSOR.pid}," in act.effect.why
 
 
 @pytest.mark.scenario("OL-05", "OL-11")
