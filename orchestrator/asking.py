@@ -55,18 +55,28 @@ def living_orchestrator(state: WorkspaceState) -> Identity | None:
     return known if known is not None and is_alive(known) else None
 
 
+def living_guard(state: WorkspaceState) -> Identity | None:
+    """Who starts the next orchestrator where this one has died, if that lives."""
+    known = state.guard
+    return known if known is not None and is_alive(known) else None
+
+
 def claim_is_dead(state: WorkspaceState) -> bool:
     """Whether whoever holds the lock without a switch is gone."""
     return state.claim is not None and not is_alive(state.claim.holder)
 
 
 def as_it_is(state: WorkspaceState) -> WorkspaceState:
-    """The state without what only a living orchestrator makes true: with none, nobody is stopping, and what died serves not."""
+    """The state without what only a living orchestrator makes true: with none, what died serves not, and nobody is stopping.
+
+    That stays true where a guard is about to start one: it goes on with a stop.
+    """
     if living_orchestrator(state) is not None:
         return state
     main = state.main_process
     serves = main is not None and main.identity is not None and is_alive(main.identity)
-    return attrs.evolve(state, goal=Goal.IDLE, main=state.main if serves else None)
+    goal = Goal.IDLE if living_guard(state) is None else state.goal
+    return attrs.evolve(state, goal=goal, main=state.main if serves else None)
 
 
 def open_ledger(workspace: Workspace, role: str) -> Ledger:
@@ -154,11 +164,14 @@ def ask_restart(ledger: Ledger, reason: str = "") -> int:
 
 
 def ask_shutdown(ledger: Ledger, reason: str = "") -> int | None:
-    """Ask the living orchestrator to end; the seq of the request, None when there is nobody to ask."""
+    """Ask the living orchestrator to end, or the one that a guard is about to start; the seq of the request.
+
+    None when there is nobody to ask.
+    """
 
     def answer(state: WorkspaceState) -> tuple[Draft, ...]:
         asked = Draft(ShutdownRequested(origin=Origin.CLI, reason=reason))
-        return () if living_orchestrator(state) is None else (asked,)
+        return (asked,) if living_orchestrator(state) or living_guard(state) else ()
 
     return next((recorded.seq for recorded in ledger.ask(answer)), None)
 

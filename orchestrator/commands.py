@@ -14,7 +14,7 @@ import click
 from journal import clock
 from journal.clock import Stamp, elapsed_ns, is_over, seconds
 from journal.events import LeftBehind, RefusalReason, RestoreStarted
-from journal.identity import is_alive
+from journal.identity import Identity, is_alive
 from orchestrator import showing
 from orchestrator.asking import (
     ask_abort,
@@ -23,6 +23,7 @@ from orchestrator.asking import (
     ask_switch,
     command_ask,
     follow_state,
+    living_guard,
     living_orchestrator,
     open_ledger,
     read_state,
@@ -76,10 +77,12 @@ def _refuse_unknown(workspace: Workspace, environment: str) -> None:
 
 
 def _see_to_it(ledger: Ledger) -> None:
-    """With no orchestrator alive, start one: what was asked for is in the journal."""
+    """With no orchestrator alive, start one, or wait for the one that a guard starts: what was asked for is in the journal."""
     if living_orchestrator(ledger.state) is None:
-        started = spawn_orchestrator(ledger)
-        click.echo(f"no orchestrator was running; started one, pid {started.pid}", err=True)
+        guard, started = living_guard(ledger.state), spawn_orchestrator(ledger)
+        is_its = guard is not None and ledger.state.guard == guard
+        how = "its guard has started the next one" if is_its else "started one"
+        click.echo(f"no orchestrator was running; {how}, pid {started.pid}", err=True)
 
 
 def switch(workspace: Path | None, target: str, *, wait: bool, timeout_s: float | None, as_json: bool) -> int:
@@ -169,21 +172,34 @@ def restart(workspace: Path | None, *, as_json: bool) -> int:
 
 
 def stop(workspace: Path | None, *, as_json: bool) -> int:
-    """Ask for the end, and wait for it."""
+    """Ask for the end, and wait for it. Where a guard is about to start a dead orchestrator again, for the end of that one."""
     with _ledger(workspace) as ledger:
         alive, asked = living_orchestrator(ledger.state), clock.read()
-        if alive is None or ask_shutdown(ledger) is None:
+        if ask_shutdown(ledger) is None:
             print_result("no orchestrator is running", {"stopped": False}, as_json=as_json)
             return 0
+        _say_who_stops(ledger.state)
         for state in watch(ledger, asked, STOP_WITHIN_S):
-            if state.orchestrator is None or living_orchestrator(state) is None:
-                print_result(
-                    f"stopped: orchestrator pid {alive.pid}", {"stopped": True, "pid": alive.pid}, as_json=as_json
-                )
-                return 0
-        click.echo(f"error: orchestrator pid {alive.pid} has not ended after {STOP_WITHIN_S:g} s", err=True)
+            alive = living_orchestrator(state) or alive
+            if not (living_orchestrator(state) or living_guard(state)):
+                return _stopped(alive, as_json=as_json)
+        who = "the next orchestrator" if alive is None else f"orchestrator pid {alive.pid}"
+        click.echo(f"error: {who} has not ended after {STOP_WITHIN_S:g} s", err=True)
         click.echo(f"hint: look at {ledger.workspace.metadata / 'orchestrator.log'}", err=True)
     return 1
+
+
+def _say_who_stops(state: WorkspaceState) -> None:
+    guard = living_guard(state)
+    if living_orchestrator(state) is None and guard is not None:
+        what = "the orchestrator has died; the next one, which its guard"
+        click.echo(f"{what}, pid {guard.pid}, starts within 10 s, will stop", err=True)
+
+
+def _stopped(orchestrator: Identity | None, *, as_json: bool) -> int:
+    text = "stopped" if orchestrator is None else f"stopped: orchestrator pid {orchestrator.pid}"
+    print_result(text, {"stopped": True, "pid": None if orchestrator is None else orchestrator.pid}, as_json=as_json)
+    return 0
 
 
 def abort(workspace: Path | None, *, as_json: bool) -> int:

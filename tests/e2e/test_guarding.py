@@ -1,10 +1,12 @@
 """The guard around a real orchestrator: it is there again at once, adopts what runs, and knows how that ended."""
 
+import contextlib
 import fcntl
 import os
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ from journal.events import (
     GuardStarted,
     OrchestratorLost,
     OrchestratorStarted,
+    Origin,
     ProcessAdopted,
     ProcessExited,
     ProcessSwept,
@@ -27,6 +30,7 @@ from journal.identity import identify, is_alive
 from orchestrator.launching import spawn_orchestrator
 from orchestrator.ledger import Ledger
 from orchestrator.workspace import open_workspace
+from projections.state import Goal
 from tests.helpers.waiting import until
 
 ENDING = {signal.SIGTERM, signal.SIGINT}
@@ -255,6 +259,65 @@ def test_whoever_needs_an_orchestrator_waits_for_the_one_that_the_guard_is_about
         until(lambda: not is_alive(dead))
         found = spawn_orchestrator(ledger)
     assert found == live.state().orchestrator != dead
+    assert not live.of(SpawnRequested)
+
+
+@contextlib.contextmanager
+def nobody_in_between(live):
+    """The orchestrator is dead, and its guard has not started the next one before the end of this block."""
+    state = live.state()
+    os.kill(state.guard.pid, signal.SIGSTOP)
+    os.kill(state.orchestrator.pid, signal.SIGKILL)
+    until(lambda: not is_alive(state.orchestrator))
+    try:
+        yield state
+    finally:
+        os.kill(state.guard.pid, signal.SIGCONT)
+
+
+@pytest.mark.scenario("OL-11")
+def test_a_stop_while_the_guard_has_yet_to_start_the_next_orchestrator_is_carried_out_by_that_one(workspace):
+    live = workspace(good=None)
+    guard = live.serve_kept("good")
+    with ThreadPoolExecutor(1) as beside:
+        with nobody_in_between(live) as before:
+            stopping = beside.submit(live.cli, "stop")
+            live.until(lambda state: state.goal is Goal.STOP)
+            refused = live.cli("switch", "good")
+            assert "the orchestrator is stopping" in refused.stderr
+        done = stopping.result(30)
+    assert (done.returncode, guard.wait(10)) == (0, 0)
+    assert f"the next one, which its guard, pid {guard.pid}, starts within 10 s, will stop" in done.stderr
+    (started,) = [event.identity for event in live.of(OrchestratorStarted)][1:]
+    assert done.stdout == f"stopped: orchestrator pid {started.pid}\n"
+    assert not is_alive(before.main_process.identity)
+    assert len(live.starts("good")) == 1
+
+
+@pytest.mark.scenario("OL-11")
+def test_a_stop_by_file_in_that_time_is_carried_out_too(workspace):
+    live = workspace(good=None)
+    guard = live.serve_kept("good")
+    with nobody_in_between(live) as before:
+        live.command(command="shutdown")
+    assert guard.wait(20) == 0
+    assert not is_alive(before.main_process.identity)
+    assert [event.origin for event in live.of(ShutdownRequested)] == [Origin.FILE]
+
+
+@pytest.mark.scenario("RF-04")
+def test_a_restart_in_that_time_waits_for_the_next_orchestrator_and_says_whose_it_is(workspace):
+    live = workspace(good=None)
+    live.serve_kept("good")
+    with ThreadPoolExecutor(1) as beside:
+        with nobody_in_between(live) as before:
+            restarting = beside.submit(live.cli, "restart")
+            live.until(lambda state: state.restart_asked is not None)
+        done = restarting.result(30)
+    assert done.returncode == 0
+    assert "its guard has started the next one" in done.stderr
+    state = live.until(lambda state: state.serving == "good" and len(live.starts("good")) == 2)
+    assert state.guard == before.guard
     assert not live.of(SpawnRequested)
 
 
