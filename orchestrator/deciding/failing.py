@@ -19,11 +19,15 @@ def squatter(process: Process) -> str:
     return error.removeprefix(ANSWERED_BY) if error.startswith(ANSWERED_BY) else ""
 
 
-def failure_of(state: WorkspaceState, job: Job, reason: str, error: str, process: Process) -> tuple[Event, ...]:
-    """The same for an attempt that got as far as `process`. That a stranger has its port is no content's fault."""
-    if not squatter(process):
-        return failure(state, job, reason, error, process.spawn)
-    return failure(state, job, "port", error, process.spawn if job.rolling is None else None)
+def failure_of(
+    state: WorkspaceState, job: Job, reason: str, error: str, process: Process, *, was_ended: bool = False
+) -> tuple[Event, ...]:
+    """The same for an attempt that got as far as `process`.
+
+    That a stranger has its port, or has ended it (`was_ended`), is no content's fault.
+    """
+    blamed = job.rolling is None or not (squatter(process) or was_ended)
+    return failure(state, job, "port" if squatter(process) else reason, error, process.spawn if blamed else None)
 
 
 def failure(state: WorkspaceState, job: Job, reason: str, error: str, spawn: int | None = None) -> tuple[Event, ...]:

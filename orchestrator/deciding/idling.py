@@ -23,7 +23,7 @@ from orchestrator.actions import Act, Decision, End
 from orchestrator.deciding.advice import restart_advice
 from orchestrator.deciding.capturing import capture
 from orchestrator.deciding.liveness import look
-from orchestrator.deciding.situation import Situation, soonest
+from orchestrator.deciding.situation import ENDS_OF_SESSION, Situation, soonest
 from orchestrator.deciding.stopping import cleared, stop, stop_all
 from projections.generations import Probation
 from projections.rollback import ways_back
@@ -181,7 +181,7 @@ def _was_ended(last: LastExit | None, trouble: Trouble) -> bool:
     """Whether somebody ended it while it started, which says nothing about its content."""
     if last is None or trouble.reason != "exited":
         return False
-    return last.code == 0 or last.signal in {"SIGINT", "SIGTERM"}
+    return last.code == 0 or last.signal in ENDS_OF_SESSION
 
 
 def _broke_probation(situation: Situation, probation: Probation, crashed: LastExit) -> bool:
@@ -212,6 +212,8 @@ def _recover(situation: Situation, *before: GenerationDisproved) -> Decision | N
     state = situation.state
     if state.recovered or not ways_back(state):
         return None
+    if situation.end_of_session is not None:
+        return situation.end_of_session
     switch = state.seq + 1 + len(before)
     requested = SwitchRequested(
         target=state.environment,

@@ -52,6 +52,8 @@ def choosing(situation: Situation, job: Job) -> Decision:
         return waiting
     if state.worker is not None:
         return situation.look_again()
+    if situation.end_of_session is not None:
+        return situation.end_of_session
     candidates = remaining(state, job)
     if not candidates:
         return _critical(situation, job)

@@ -25,7 +25,7 @@ from orchestrator.actions import Act, Decision, TakeFile, Took
 from orchestrator.deciding import killing, liveness
 from orchestrator.deciding.admission import admit
 from orchestrator.deciding.failing import ANSWERED_BY, exit_error, failure, failure_of
-from orchestrator.deciding.situation import Situation
+from orchestrator.deciding.situation import ENDS_OF_SESSION, Situation
 from orchestrator.world import AskKind, ChildFacts, InboxItem, Presence, SwitchAsk
 from projections.jobs import Job
 from projections.state import Goal, OutcomeState, Process
@@ -196,7 +196,8 @@ def _ended(situation: Situation, process: Process, facts: ChildFacts) -> tuple[E
     exited = _exited(process, facts, cause)
     error = exit_error(process, exited, situation.now)
     failed = HealthFailed(spawn=process.spawn, why="exited", detail=error)
-    return (exited, failed, *failure_of(situation.state, job, reason, error, process))
+    was_ended = facts.signal in ENDS_OF_SESSION
+    return (exited, failed, *failure_of(situation.state, job, reason, error, process, was_ended=was_ended))
 
 
 def _exited(process: Process, facts: ChildFacts, cause: ExitCause) -> ProcessExited:

@@ -6,7 +6,7 @@ import attrs
 
 from journal.clock import MS, S, Stamp, elapsed_ns, is_over
 from journal.codec import Actor, Draft, Recorded
-from journal.events import Event
+from journal.events import Event, ExitCause
 from orchestrator.actions import Act, Decision, Effect, Took, Wait
 from orchestrator.config import Config
 from orchestrator.endpoint import Endpoint, endpoint_of, full_arguments
@@ -20,6 +20,11 @@ LOOK_NS: Final = 50 * MS
 
 BREAKER_WINDOW_NS: Final = 60 * S
 """In this time at most STARTS_KEPT starts are made that nobody asked for."""
+
+ENDS_OF_SESSION: Final = frozenset({"SIGTERM", "SIGINT", "SIGHUP"})
+"""Signals that a service manager, a container or a terminal sends to all of us at about the same time."""
+END_OF_SESSION_NS: Final = S
+"""How long after an exit by one of them, which nobody of us had sent, our own may still be on its way."""
 
 
 def arguments_of(state: WorkspaceState, config: Config) -> tuple[str, ...]:
@@ -82,6 +87,17 @@ class Situation:
         """Whether another start that nobody asked for would be one too many within a minute."""
         starts = self.state.starts
         return len(starts) >= STARTS_KEPT and not self.over(starts[0], BREAKER_WINDOW_NS)
+
+    @property
+    def end_of_session(self) -> Wait | None:
+        """Until when the newest exit may turn out to be the end of us all; None when it may not, or not any more.
+
+        Till then nothing is concluded from it that would have to be taken back.
+        """
+        last = self.state.last_exit
+        if last is None or last.cause is not ExitCause.CRASH or last.signal not in ENDS_OF_SESSION:
+            return None
+        return None if self.over(last.at, END_OF_SESSION_NS) else self.wait(last.at, END_OF_SESSION_NS)
 
     @property
     def switch(self) -> int | None:

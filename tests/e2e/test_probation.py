@@ -5,6 +5,7 @@ import signal
 
 import pytest
 
+from journal.clock import S, elapsed_ns
 from journal.events import (
     ExitCause,
     GenerationDisproved,
@@ -124,3 +125,29 @@ def test_after_its_time_a_crash_is_retried(workspace):
     live.leave(7)
     live.until(lambda state: state.serving == "other" and len(live.starts("other")) == 2)
     assert len(live.of(SwitchRequested)) == 1
+
+
+@pytest.mark.scenario("B-08", "B-22")
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_an_end_of_the_session_that_comfyui_hears_first_leaves_the_switch_as_it_was(workspace, name):
+    live, number = switched(workspace), signal.Signals[name]
+    os.kill(live.state().main_process.identity.pid, number)
+    state = live.until(lambda state: state.last_exit is not None and state.last_exit.signal == name)
+    os.kill(state.orchestrator.pid, number)
+    assert live.orchestrators[-1].wait(15) == 0
+    state = live.state()
+    assert (evidence(live), state.outcome, state.parked) == ("unproven", None, None)
+    assert [outcome.state for outcome in state.switches] == [OutcomeState.COMPLETE]
+    live.start()
+    live.until(lambda state: state.serving == "other")
+
+
+@pytest.mark.scenario("B-08", "B-22")
+def test_where_only_comfyui_is_ended_it_is_a_crash_all_the_same_a_second_later(workspace):
+    live = switched(workspace)
+    os.kill(live.state().main_process.identity.pid, signal.SIGTERM)
+    assert live.until_over(2).serving == "good"
+    crash, recovery = live.recorded(ProcessExited)[-1], live.recorded(SwitchRequested)[-1]
+    assert crash.event.cause is ExitCause.CRASH
+    assert S <= elapsed_ns(crash.at, recovery.at) < 2 * S
+    assert evidence(live) == "disproved"

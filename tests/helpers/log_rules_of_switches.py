@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
+from journal.clock import S, is_over
 from journal.codec import Recorded
 from journal.events import (
     AbortRequested,
     Event,
+    ExitCause,
     FileIngested,
     LockAcquired,
     LockReleased,
@@ -43,6 +45,13 @@ from tests.helpers.log_rules import LogRules
 def is_recovery(event: Event) -> bool:
     """Whether it was caused by how a ComfyUI ended, which nobody asked for."""
     return isinstance(event, SwitchRequested) and event.kind is SwitchKind.RECOVER
+
+
+def may_end_too(state: WorkspaceState, recorded: Recorded) -> bool:
+    """Whether ComfyUI was ended by somebody who may just be about to end its orchestrator, too."""
+    last = state.last_exit
+    unasked = last is not None and last.cause is ExitCause.CRASH and last.signal in {"SIGTERM", "SIGINT", "SIGHUP"}
+    return last is not None and unasked and not is_over(last.at, S, recorded.at)
 
 
 ANSWERS = (SwitchRequested, SwitchRefused, RestartRequested, ShutdownRequested, AbortRequested)
@@ -206,7 +215,8 @@ class CandidateRules(LogRules):
         self.served = ""
         self.started: tuple[str, str] | None = None
 
-    def _requested(self, state: WorkspaceState, _recorded: Recorded, event: SwitchRequested) -> None:
+    def _requested(self, state: WorkspaceState, recorded: Recorded, event: SwitchRequested) -> None:
+        must(not is_recovery(event) or not may_end_too(state, recorded), "{} too soon after {}", event, state.last_exit)
         self.tries, self.started = 0, None
         self.failed, self.contents = ({event.target} if event.kind is SwitchKind.RECOVER else set()), set()
         main = state.main_process
@@ -222,7 +232,8 @@ class CandidateRules(LogRules):
         if self.started is not None and self.started[0] == state.job.wanted:
             self.contents.add(self.started)
 
-    def _tried(self, state: WorkspaceState, _recorded: Recorded, event: RollbackTried) -> None:
+    def _tried(self, state: WorkspaceState, recorded: Recorded, event: RollbackTried) -> None:
+        must(not may_end_too(state, recorded), "{} too soon after {}", event, state.last_exit)
         self.tries += 1
         must(event.attempt == self.tries <= TRIES_MAX, "{} is try {}", event, self.tries)
         must(event.restores or event.environment not in self.failed, "{} has failed as it is", event)

@@ -139,6 +139,10 @@ MUTANTS: Final[dict[str, Mutant]] = {
     "there is no probation": Mutant(
         _IDLING, "return probation.of_switch and crashed.spawn == probation.spawn and in_time", "return False"
     ),
+    "a recovery does not wait for the end of the session": Mutant(
+        _IDLING, "if situation.end_of_session is not None:", "if False:"
+    ),
+    "nor does the next candidate": Mutant(_ROLLING, "if situation.end_of_session is not None:", "if False:"),
     "a stranger's answer counts": Mutant(
         _SETTLING, "ok, said = result.ok and not result.stranger,", "ok, said = result.ok,"
     ),

@@ -59,6 +59,13 @@ def start_by_hand(world: SimulatedWorld) -> None:
     world.write_command(AskKind.ABORT, pid=4711)
 
 
+def end_the_session(world: SimulatedWorld) -> None:
+    """All of us get a SIGTERM, and ComfyUI is gone before it comes to the orchestrator."""
+    for process in world.machine.alive():
+        world.machine.signal(process.identity, "SIGTERM")
+    world.at(0.15, world.signal_orchestrator)
+
+
 def lose(name: str) -> Asked:
     """The environment's folder is gone."""
 
@@ -109,6 +116,14 @@ ENDS: Final[Mapping[str, Story]] = {
     "an end by file": Story(serving(), then(by_command, 0.3, stop_by_file), NOTHING, ANY, _TAKEN_BACK),
     "an end by a signal": Story(
         serving(), then(by_command, 0.3, SimulatedWorld.signal_orchestrator), NOTHING | _TAKEN_BACK
+    ),
+    "an end of the session in probation": Story(
+        serving(), then(by_command, 1.6, end_the_session), NOTHING | _TAKEN_BACK
+    ),
+    "an end of the session while it goes back": Story(
+        having_served("c", "a", scripts={"b": (BROKEN,)}),
+        then(by_command, 1.0, end_the_session),
+        NOTHING | C | _TAKEN_BACK,
     ),
     "a start by hand": Story(serving(), then(by_command, 0.3, start_by_hand), NOTHING, ANY, _TAKEN_BACK),
 }

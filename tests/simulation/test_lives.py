@@ -5,11 +5,12 @@ import math
 import attrs
 import pytest
 
-from journal.clock import S
+from journal.clock import S, elapsed_ns
 from journal.events import (
     AbortRequested,
     Evidence,
     ExitCause,
+    GenerationDisproved,
     GenerationRecorded,
     HealthFailed,
     HealthProbed,
@@ -21,6 +22,7 @@ from journal.events import (
     ProcessSignalled,
     RefusalReason,
     RollbackTried,
+    RollbackTryFailed,
     StartPlanned,
     SupervisionParked,
     SwitchAborted,
@@ -641,6 +643,63 @@ def test_a_crash_in_probation_goes_back_by_itself():
     recovery = world.events(SwitchRequested)[-1]
     assert (recovery.kind, recovery.origin) == (SwitchKind.RECOVER, Origin.SUPERVISOR)
     assert world.state.generations[-1].disproved
+
+
+def ended_by(name: str) -> Script:
+    """Healthy, until somebody who is none of us ends it."""
+    return Script(exits_after_s=30, code=None, signal=name)
+
+
+@pytest.mark.scenario("B-08", "B-22")
+@pytest.mark.parametrize("after_s", [0.0, 0.001, 0.015, 0.99])
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGHUP"])
+def test_an_end_of_the_session_in_probation_that_comfyui_hears_first_is_no_broken_switch(name, after_s):
+    world = serving(SimulatedEnvironment("b", [ended_by(name), HEALTHY]))
+    switched(world, "b")
+    world.run_until(lambda w: w.state.last_exit is not None and w.state.last_exit.signal == name)
+    world.run(after_s)
+    world.signal_orchestrator(name)
+    world.run_until(lambda w: w.orchestrator is None)
+
+    assert world.exit_status == 0
+    assert not world.events(GenerationDisproved)
+    assert len(world.events(SwitchRequested)) == 1
+    assert [outcome.state for outcome in world.state.switches] == [OutcomeState.COMPLETE]
+    assert status_document(world.state) is None
+    world.run_orchestrator()
+    world.run_to_rest()
+    assert world.state.serving == "b"
+
+
+@pytest.mark.scenario("B-08", "B-22")
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGHUP"])
+def test_where_none_comes_to_us_within_a_second_it_is_a_crash_like_any_other(name):
+    world = serving(SimulatedEnvironment("b", [ended_by(name)]))
+    switched(world, "b")
+    world.run_until(lambda w: w.state.serving == "a")
+
+    crash, recovery = world.state.last_exit, world.state.switches[-1]
+    assert (recovery.state, recovery.target) == (OutcomeState.ROLLED_BACK, "b")
+    assert world.state.generations[-1].disproved
+    asked = [one for one in world.journal if isinstance(one.event, SwitchRequested)][-1]
+    assert S <= elapsed_ns(crash.at, asked.at) < 1.01 * S
+
+
+@pytest.mark.scenario("B-22")
+@pytest.mark.parametrize("comes", [True, False])
+def test_an_end_of_the_session_on_the_way_back_aborts_it_and_is_no_contents_fault(comes):
+    world = serving(SimulatedEnvironment("b", [DIES_AT_START]))
+    world["a"].scripts = [Script(serves_after_s=math.inf, exits_after_s=0.5, code=None, signal="SIGTERM"), HEALTHY]
+    world.ask_switch("b")
+    world.run_until(lambda w: bool(w.events(RollbackTryFailed)))
+    world.run(0.9)
+    if comes:
+        world.signal_orchestrator()
+    world.run_until(lambda w: w.state.job is None)
+
+    assert len(world.events(SwitchCriticallyFailed)) == (0 if comes else 1)
+    assert len(world.events(SwitchAborted)) == (1 if comes else 0)
+    assert not world.events(GenerationDisproved)
 
 
 def test_nobody_goes_back_twice_by_himself():

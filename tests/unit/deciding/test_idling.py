@@ -54,9 +54,9 @@ RESTART = RestartRequested(origin="cli")
 UNFINISHED = InboxItem(name=".switch_request.json", key="k", kind=AskKind.UNFINISHED, sha256="", mtime_ns=0, inode=0)
 
 
-def ended(code: int | None, cause: ExitCause, history: History | None = None) -> History:
+def ended(code: int | None, cause: ExitCause, history: History | None = None, signal: str = "") -> History:
     history = history or History().serving("a")
-    history.add(exited(history.state.main, code, cause))
+    history.add(exited(history.state.main, code, cause, signal))
     return history
 
 
@@ -252,6 +252,29 @@ def test_a_crash_is_retried_with_backoff(crashes):
     assert (plan.kind, plan.attempt, plan.asked) == (StartKind.RETRY, crashes, False)
     base_ns = 500 * MS << (crashes - 1)
     assert base_ns <= plan.delay_ns <= base_ns * 1.1
+
+
+@pytest.mark.scenario("OL-06")
+def test_one_that_somebody_ended_is_retried_no_later_than_any_other():
+    history = ended(None, ExitCause.CRASH, signal="SIGTERM")
+
+    assert only(acted(history), StartPlanned).kind is StartKind.RETRY
+
+
+@pytest.mark.scenario("B-22")
+@pytest.mark.parametrize(
+    ("signal", "waits"), [("SIGTERM", 1), ("SIGINT", 1), ("SIGHUP", 1), ("SIGKILL", 0), ("SIGSEGV", 0)]
+)
+def test_before_it_goes_back_from_what_may_be_the_end_of_us_all_it_waits_for_a_second(signal, waits):
+    history = with_another(ended(None, ExitCause.CRASH, signal=signal))
+    at_once = Config(crash_retry_max=0)
+    if waits:
+        assert waits_s(decided(history, config=at_once), history) == waits
+        history.after(0.999)
+        assert waits_s(decided(history, config=at_once), history) == pytest.approx(0.001)
+        history.after(0.001)
+
+    assert names_of(acted(history, config=at_once)) == ["switch.requested", "lock.acquired"]
 
 
 @pytest.mark.scenario("OL-06")

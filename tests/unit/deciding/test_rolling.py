@@ -249,6 +249,20 @@ def test_a_candidate_that_did_not_come_up_is_no_longer_believed():
     assert done(history, act).stage is Stage.CHOOSING
 
 
+@pytest.mark.scenario("B-22")
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGHUP"])
+def test_one_that_somebody_ended_is_still_believed_and_the_next_is_chosen_a_second_later(name):
+    history = in_stage(Stage.CHOOSING)
+    history.tried("a", history.state.generations[-1].generation).synced().started()
+
+    act = acted(history, gone(history, history.job_spawn, None, name))
+
+    assert names_of(act)[-1] == "rollback.try_failed"
+    done(history, act)
+    assert waits_s(decided(history), history) == 1
+    assert "switch.critically_failed" in names_of(acted(history.after(1)))
+
+
 def test_a_candidate_that_could_not_even_be_started_is_still_believed():
     history = in_stage(Stage.CHOOSING)
     history.tried("a", history.state.generations[-1].generation)
