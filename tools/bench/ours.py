@@ -54,7 +54,7 @@ class Ours:
         return self
 
     def __exit__(self, *_: object) -> None:
-        orchestrator = self.state.orchestrator
+        orchestrator = self.look().orchestrator
         if orchestrator is not None and is_alive(orchestrator):
             os.kill(orchestrator.pid, signal.SIGTERM)
             with contextlib.suppress(TookTooLong):
