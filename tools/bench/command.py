@@ -24,7 +24,7 @@ ROWS = {
     "locking": "the switch lock: a dead holder, 64 at once",
     "appending": "a durable append",
     "folding": "a long journal folded and verified",
-    "asking": "commands, and status over HTTP",
+    "asking": "commands, status over HTTP, a second orchestrator, the end of a long log",
 }
 """Module in `rows/`: what it measures."""
 README = ROOT / "README.md"

@@ -19,7 +19,16 @@ from comfyui_stand_in.install import make_python
 ROOT = Path(__file__).resolve().parents[2]
 HOME = Path(os.environ.get("BENCH_HOME", ROOT / ".bench"))
 """All that the bench installs and writes. Not too deep: there are sockets in it."""
-_NOT_HANDED_ON = ("COMFYGIT_", "VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME", "COVERAGE_", "PM2_")
+_NOT_HANDED_ON = (
+    "COMFYGIT_",
+    "VIRTUAL_ENV",
+    "PYTHONPATH",
+    "PYTHONHOME",
+    "PYTHONDONTWRITEBYTECODE",
+    "COVERAGE_",
+    "PM2_",
+)
+"""Among them what would have each start compile our modules anew, which no installed program does."""
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ IMPORTS = "import time, orchestrator.cli, orchestrator.running; print(time.monot
 
 def measure(session: Session) -> Iterator[Row]:
     """The time, twice, and the starts in vain."""
-    imports = Sample("imports alone", tuple(_imports_ms() for _ in range(session.n(10))))
+    imports = Sample("imports alone", tuple(_imports_ms(session) for _ in range(session.n(10))))
     found = []
     for _ in range(session.n(10)):
         with Ours(session) as ours:  # a new one: the guard waits longer before each further start
@@ -61,10 +61,11 @@ def measure(session: Session) -> Iterator[Row]:
     )
 
 
-def _imports_ms() -> float:
+def _imports_ms(session: Session) -> float:
     """A Python's start with our imports, from before its exec."""
+    environ = session.environ()
     began_ns = time.monotonic_ns()
-    done = subprocess.run([sys.executable, "-c", IMPORTS], capture_output=True, check=True)
+    done = subprocess.run([sys.executable, "-c", IMPORTS], capture_output=True, check=True, env=environ)
     return (int(done.stdout) - began_ns) / 1e6
 
 
