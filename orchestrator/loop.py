@@ -77,7 +77,7 @@ class Supervisor:
         self._standstill = Standstill()
         self._signalled: Stamp | None = None
         self._bell = Doorbell(ledger.workspace.metadata, self.wake)
-        self._upkeep = Upkeep(ledger, self._bell, self.wake)
+        self.upkeep = Upkeep(ledger, self._bell, self.wake)
 
     @property
     def config(self) -> Config:
@@ -116,7 +116,7 @@ class Supervisor:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
         self._bell.start(loop)
         self.ledger.wait_s = LOCK_WAIT_S
-        self._upkeep.start()
+        self.upkeep.start()
 
     async def tell(self, draft: Draft) -> None:
         """Journal what happened beside the loop, as soon as that can be done."""
@@ -133,7 +133,7 @@ class Supervisor:
         """Watch nothing any more. What runs goes on. Twice is harmless."""
         self._bell.stop()
         self._unwatch(set(self._watched))
-        self._upkeep.stop()
+        self.upkeep.stop()
         await self._performer.close()
 
     def step(self) -> None:
@@ -181,7 +181,7 @@ class Supervisor:
         if act.events and not self.ledger.commit(act.events, now):
             return
         self._use_up(act.took)
-        self._upkeep.expect_output()
+        self.upkeep.expect_output()
         if act.effect is not None:
             self._performer.perform(act.effect)
         self._forget_the_gone()

@@ -36,7 +36,6 @@ from orchestrator.performing import Performer
 from orchestrator.processes.children import Children
 from orchestrator.singleton import IS_ENDED_BY, SINGLETON, AlreadyRunning, Singleton
 from orchestrator.starting import StartOptions, first_events
-from orchestrator.upkeep import RARE_LOOK_S
 from orchestrator.workspace import Workspace, WorkspaceError, read_config
 from orchestrator.world import AskKind
 from projections.state import WorkspaceState
@@ -94,12 +93,11 @@ def start_under(guard: GuardLink, start: StartOptions) -> StartOptions:
 
 def only_one(workspace: Workspace) -> Singleton:
     """What makes us the only orchestrator of `workspace`, to be released. Raises AlreadyRunning, which names the other."""
-    if not (
-        workspace.metadata / SINGLETON
-    ).exists():  # a first start; or somebody deleted it, and it is not made anew in vain
+    path = workspace.metadata / SINGLETON
+    if not path.exists():  # a first start; or somebody deleted it, and it is not made anew in vain
         _leave_to_another(workspace, read_state(workspace.journal_path))
     try:
-        return Singleton.acquire(workspace.metadata / SINGLETON)
+        return Singleton.acquire(path)
     except AlreadyRunning as error:
         named = holder_in_words(workspace.metadata)
         raise AlreadyRunning(f"{workspace.root} is supervised already: {named}", error.hint) from error
@@ -147,19 +145,14 @@ async def _supervise(ledger: Ledger, options: RunOptions, singleton: Singleton) 
     threads = ThreadPoolExecutor(initializer=leave_signals_to_the_main_thread)
     asyncio.get_running_loop().set_default_executor(threads)
     async with supervising(ledger, options) as supervisor:
-        keeping = _beside(_keep(singleton))
-        try:
-            return await supervisor.run()
-        finally:
-            keeping.cancel()
+        supervisor.upkeep.on_look = lambda: _keep(singleton)
+        return await supervisor.run()
 
 
-async def _keep(singleton: Singleton) -> None:
+def _keep(singleton: Singleton) -> None:
     """Somebody may take the lock's file for a stale one: others are to find it there all the same."""
-    while True:
-        await asyncio.sleep(RARE_LOOK_S)
-        if singleton.renew():
-            _LOG.warning("somebody has deleted %s while this orchestrator holds its lock; made it anew", SINGLETON)
+    if singleton.renew():
+        _LOG.warning("somebody has deleted %s while this orchestrator holds its lock; made it anew", SINGLETON)
 
 
 @asynccontextmanager

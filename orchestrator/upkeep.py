@@ -32,10 +32,11 @@ class Upkeep:
     """The looks of one orchestrator."""
 
     def __init__(self, ledger: Ledger, bell: Doorbell, wake: Callable[[], None]) -> None:
-        """`wake` is called when somebody else has committed, or nobody could tell."""
+        """`wake` is called when somebody else has committed, or nobody could tell; `on_look`, an attribute, at every look."""
         self._ledger = ledger
         self._bell = bell
         self._wake = wake
+        self.on_look: Callable[[], None] = lambda: None
         self._cap = OutputCap()
         self._is_flooded = False
         self._touched: Stamp | None = None
@@ -64,6 +65,7 @@ class Upkeep:
             is_well = self._bell.is_watching and not self._ledger.view_problems and not self._is_flooded
             await asyncio.sleep(RARE_LOOK_S if is_well else LOOK_S)
             self._touch_lock()
+            self.on_look()
             self._is_flooded = self._cap.look(self._outputs())
             rotate_when_large(self._ledger.workspace.metadata / LOG)
             try:
