@@ -12,6 +12,7 @@ The two talk by a pipe each way, named in ENVIRON. To the orchestrator, a line e
 
 import contextlib
 import os
+import select
 import signal
 import sys
 import time
@@ -220,9 +221,11 @@ def _how(code: int) -> str:
 
 
 def _log(message: str) -> None:
-    with contextlib.suppress(OSError):
-        sys.stderr.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} WARNING guard: {message}\n")
-        sys.stderr.flush()
+    """Dropped where nobody takes it (Ctrl-S, a full pipe): that must hold nothing up."""
+    with contextlib.suppress(OSError, AttributeError, ValueError):  # stderr may be None, or no file
+        to = sys.stderr.fileno()
+        if select.select([], [to], [], 0)[1]:
+            os.write(to, f"{time.strftime('%Y-%m-%d %H:%M:%S')} WARNING guard: {message}\n".encode())
 
 
 def main(argv: list[str]) -> int:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from orchestrator.guarded_start import leave_signals_to_the_main_thread
 from orchestrator.processes.output_file import open_appending
 
 FORMAT: Final = "%(asctime)s %(levelname)s %(message)s"
@@ -56,6 +57,7 @@ class UnhurriedHandler(logging.Handler):
         super().close()
 
     def _write(self) -> None:
+        leave_signals_to_the_main_thread()
         while line := self._lines.get():
             try:
                 while line:

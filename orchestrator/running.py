@@ -16,7 +16,8 @@ from journal.codec import Draft
 from journal.events import ControlListening, Origin, RestartRequested, ShutdownRequested
 from journal.identity import own_identity
 from orchestrator import __version__
-from orchestrator.asking import as_it_is, living_orchestrator, open_ledger, read_state
+from orchestrator.alone import leave_to_another, only_one
+from orchestrator.asking import as_it_is, open_ledger, read_state
 from orchestrator.config import Config
 from orchestrator.control.server import ControlServer, ControlUnavailable
 from orchestrator.deciding.situation import endpoint_for
@@ -31,10 +32,9 @@ from orchestrator.logs.switch_log import LogEntry
 from orchestrator.loop import Supervisor, hold_signals
 from orchestrator.narration import Narrator
 from orchestrator.observing import Observer
-from orchestrator.occupancy import has_open, holder_in_words
 from orchestrator.performing import Performer
 from orchestrator.processes.children import Children
-from orchestrator.singleton import IS_ENDED_BY, SINGLETON, AlreadyRunning, Singleton
+from orchestrator.singleton import SINGLETON, AlreadyRunning, Singleton
 from orchestrator.starting import StartOptions, first_events
 from orchestrator.workspace import Workspace, WorkspaceError, read_config
 from orchestrator.world import AskKind
@@ -91,28 +91,6 @@ def start_under(guard: GuardLink, start: StartOptions) -> StartOptions:
     return attrs.evolve(asked, guard=guard.identity)
 
 
-def only_one(workspace: Workspace) -> Singleton:
-    """What makes us the only orchestrator of `workspace`, to be released. Raises AlreadyRunning, which names the other."""
-    path = workspace.metadata / SINGLETON
-    if not path.exists():  # a first start; or somebody deleted it, and it is not made anew in vain
-        _leave_to_another(workspace, read_state(workspace.journal_path))
-    try:
-        return Singleton.acquire(path)
-    except AlreadyRunning as error:
-        named = holder_in_words(workspace.metadata)
-        raise AlreadyRunning(f"{workspace.root} is supervised already: {named}", error.hint) from error
-
-
-def _leave_to_another(workspace: Workspace, state: WorkspaceState) -> None:
-    """Raise AlreadyRunning where the orchestrator that the journal names is there, although the lock could be had."""
-    known = living_orchestrator(state)
-    if known is None or not has_open(known.pid, workspace.metadata / SINGLETON):
-        return
-    where = "no control server" if state.control is None else f"http://{state.control.host}:{state.control.port}"
-    message = f"{workspace.root} is supervised already: orchestrator pid {known.pid}, {where}"
-    raise AlreadyRunning(message, IS_ENDED_BY)
-
-
 def start_as_meant(workspace: Workspace, start: StartOptions) -> StartOptions:
     """`start`, unless its environment is none. Where a page has asked for that, it is refused, and what asked serves on.
 
@@ -120,7 +98,7 @@ def start_as_meant(workspace: Workspace, start: StartOptions) -> StartOptions:
     orchestrator, whoever holds the lock.
     """
     now, state = clock.read(), read_state(workspace.journal_path)
-    _leave_to_another(workspace, state)
+    leave_to_another(workspace, state)
     waiting = [item for item in Inbox(workspace.metadata, now).look(now, state.seq) if item.name == REQUEST]
     arguments = None if _are_of_what_runs(start.arguments, state) else start.arguments
     start = attrs.evolve(start, request_waits=bool(waiting), arguments=arguments)

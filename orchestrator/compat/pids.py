@@ -14,6 +14,7 @@ from journal.errors import JournalError
 from journal.events import OrchestratorLost, OrchestratorStopped, StatusCleared
 from journal.identity import Identity, identify, is_alive, own_identity
 from orchestrator import __version__
+from orchestrator.alone import leave_to_another, only_one
 from orchestrator.asking import living_orchestrator, watch
 from orchestrator.compat.locking import discard_foreign, given_up
 from orchestrator.compat.opening import ledger_of, workspace_of
@@ -23,7 +24,7 @@ from orchestrator.deciding.withdrawing import withdraw
 from orchestrator.inbox import Inbox
 from orchestrator.ledger import Ledger
 from orchestrator.processes.signals import send
-from orchestrator.singleton import SINGLETON, Singleton
+from orchestrator.singleton import Singleton
 from orchestrator.starting import StartOptions, first_events
 from orchestrator.workspace import read_config
 from orchestrator.world import AskKind, InboxItem
@@ -50,9 +51,10 @@ def write_orchestrator_pid(metadata_dir: Path) -> None:
         with ledger_of(metadata_dir) as ledger:
             ledger.publish()
         return
-    singleton = Singleton.acquire(workspace.metadata / SINGLETON)
+    singleton = only_one(workspace)
     try:
         with ledger_of(metadata_dir) as ledger:
+            leave_to_another(workspace, ledger.state)
             config, _ = read_config(workspace.config_path, Config())
             ledger.ask(lambda state: first_events(state, me, __version__, StartOptions(), clock.read(), config))
     except BaseException:

@@ -16,12 +16,13 @@ from typing import ClassVar, NoReturn
 from journal.codec import Draft, Recorded
 from journal.events import Origin, ProcessExited, ShutdownRequested
 from journal.identity import Identity
+from orchestrator.alone import only_one
 from orchestrator.asking import open_ledger
 from orchestrator.deciding.settling import EXIT_RESTART, EXIT_SWITCH
 from orchestrator.errors import OrchestratorError
 from orchestrator.launching import launcher
 from orchestrator.network.ports import is_port_open
-from orchestrator.running import RunOptions, only_one, start_as_meant, supervising
+from orchestrator.running import RunOptions, start_as_meant, supervising
 from orchestrator.starting import StartOptions
 from orchestrator.workspace import open_workspace
 from projections.state import OutcomeState, WorkspaceState

@@ -13,8 +13,9 @@ import pytest
 from journal.codec import Draft, own_actor
 from journal.events import OrchestratorLost, OrchestratorStarted, ProcessExited, SwitchRefused
 from journal.identity import identify, is_alive
+from orchestrator.alone import only_one
 from orchestrator.ledger import Ledger
-from orchestrator.running import only_one, start_as_meant
+from orchestrator.running import start_as_meant
 from orchestrator.starting import StartOptions
 from orchestrator.workspace import Workspace
 from tests.helpers.waiting import until

@@ -54,7 +54,7 @@ from orchestrator import (
 )
 from orchestrator.asking import read_state
 from orchestrator.compat.documents import SwitchNotGranted
-from orchestrator.singleton import AlreadyRunning
+from orchestrator.singleton import SINGLETON, AlreadyRunning
 from orchestrator.workspace import WorkspaceError
 from tests.helpers.waiting import until
 
@@ -298,6 +298,21 @@ def test_a_second_orchestrator_is_refused_and_a_dead_one_is_succeeded(metadata):
     cleanup_orchestrator_pid(metadata)
     assert read_orchestrator_pid(metadata) is None
     assert of(metadata, OrchestratorLost)[0].identity.pid == first.pid
+
+
+@pytest.mark.scenario("B-21")
+@pytest.mark.parametrize("made_anew", [False, True])
+def test_a_second_one_is_refused_also_where_the_lock_file_of_the_first_was_deleted(metadata, made_anew):
+    first = in_another_process("write_orchestrator_pid(m)", metadata)
+    (metadata / SINGLETON).unlink()
+    if made_anew:
+        (metadata / SINGLETON).touch()
+    with pytest.raises(AlreadyRunning, match=f"pid {first.pid}, no control server"):
+        write_orchestrator_pid(metadata)
+    assert not of(metadata, OrchestratorLost)
+    ended(first)
+    write_orchestrator_pid(metadata)
+    cleanup_orchestrator_pid(metadata)
 
 
 @pytest.mark.scenario("B-34")

@@ -56,13 +56,17 @@ serve()
 class Guarded:
     """A guard and the lives of what it starts."""
 
-    def __init__(self, folder: Path, script: str, *options: str, before: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, folder: Path, script: str, *options: str, before: tuple[str, ...] = (), stderr: int | None = None
+    ) -> None:
         self.path = folder / "lives.jsonl"
         python = [sys.executable, "-I", "-S"]
         command = [*python, "-c", ORCHESTRATOR + script, str(self.path)]
         with (folder / "guard.log").open("wb") as log:
             self.process = subprocess.Popen(
-                [*before, *python, guard.__file__, *options, "--", *command], stdout=subprocess.DEVNULL, stderr=log
+                [*before, *python, guard.__file__, *options, "--", *command],
+                stdout=subprocess.DEVNULL,
+                stderr=log if stderr is None else stderr,
             )
 
     def told(self, key: str) -> list[Any]:
@@ -81,9 +85,11 @@ class Guarded:
 
 
 @contextmanager
-def guarded(folder: Path, script: str, *options: str, before: tuple[str, ...] = ()) -> Iterator[Guarded]:
+def guarded(
+    folder: Path, script: str, *options: str, before: tuple[str, ...] = (), stderr: int | None = None
+) -> Iterator[Guarded]:
     """`before` is a command that executes what follows it."""
-    made = Guarded(folder, script, *options, before=before)
+    made = Guarded(folder, script, *options, before=before, stderr=stderr)
     try:
         yield made
     finally:
@@ -99,6 +105,18 @@ def test_it_ends_with_an_orchestrator_that_ended_with_0(tmp_path):
     with guarded(tmp_path, "os.write(int(say), b'started\\n'); tell(started=True)") as it:
         assert it.process.wait(10) == 0
         assert it.told("again") == ["0"]
+
+
+def test_a_terminal_that_takes_nothing_does_not_keep_it_from_starting_the_next_one(tmp_path):
+    reading, writing = os.pipe()
+    try:
+        os.write(writing, b"x" * 65_536)  # as much as it takes
+        with guarded(tmp_path, "serve()", stderr=writing) as it:
+            os.kill(it.pids(1)[0], signal.SIGKILL)
+            assert len(it.pids(2)) == 2
+    finally:
+        os.close(reading)
+        os.close(writing)
 
 
 @pytest.mark.parametrize("code", [1, 2, 130])
