@@ -29,7 +29,7 @@ KEPT = 64
 """Ends of orphans that are remembered, newest last. Only of processes that led a session, as every ComfyUI of ours does."""
 NOT_STARTED = 127
 
-ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 """What asks for the end."""
 AWAITED = (signal.SIGCHLD, signal.SIGALRM, *ENDING)
 _PR_SET_CHILD_SUBREAPER = 36
@@ -37,8 +37,8 @@ _STAT_SESSION, _STAT_START = 3, 19  # of the fields after the name: proc(5) coun
 
 
 def is_heeded(number: int) -> bool:
-    """Not SIGHUP where it is ignored: `nohup` has promised that for us."""
-    return number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN
+    """Not SIGHUP and SIGQUIT where they are ignored: `nohup` or a shell has promised that for us."""
+    return number not in {signal.SIGHUP, signal.SIGQUIT} or signal.getsignal(number) is not signal.SIG_IGN
 
 
 class Guard:

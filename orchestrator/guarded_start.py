@@ -26,8 +26,10 @@ def become_guard(*, again: bool = False, unheeded: Iterable[str] = ()) -> NoRetu
     environ = {name: value for name, value in os.environ.items() if name != SPAWN_MARKER}
     begun = [guard.AGAIN] if again else []
     program = [sys.executable, "-I", "-S", str(Path(guard.__file__)), *begun, "--", *command]
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:  # as it is when the descriptor is closed
+            stream.flush()
+    _open_standard_files()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, guard.AWAITED)
     for name in unheeded:
         signal.raise_signal(signal.Signals[name])  # pending: exec keeps that
@@ -35,6 +37,16 @@ def become_guard(*, again: bool = False, unheeded: Iterable[str] = ()) -> NoRetu
         os.execve(program[0], program, environ)  # noqa: S606 - no shell is the point
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _open_standard_files() -> None:
+    """What is closed of descriptors 0 to 2 shows nothing, instead of going to whatever is opened next: here the guard's pipes."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            opened = os.open(os.devnull, os.O_RDWR)  # the lowest that is free
+            os.set_inheritable(opened, True)  # noqa: FBT003 - its name is no keyword
 
 
 def leave_signals_to_the_main_thread() -> None:

@@ -250,6 +250,29 @@ def test_an_orchestrator_under_nohup_lives_on_when_its_terminal_is_closed(worksp
     assert [event.reason for event in live.of(ShutdownRequested)] == ["SIGTERM"]
 
 
+def test_it_runs_with_its_standard_files_closed(workspace):
+    live = workspace(good=None)
+    command = [sys.executable, "-m", "orchestrator", "run", "--workspace", str(live.root), "--environment", "good"]
+    shell = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", *command, "--args", "--port", str(live.port)]
+    live.orchestrators.append(subprocess.Popen(shell))
+    state = live.until(lambda state: state.serving == "good")
+    shown = {
+        str(Path(f"/proc/{one.pid}/fd/{n}").readlink()) for one in (state.guard, state.orchestrator) for n in range(3)
+    }
+    assert shown == {"/dev/null"}
+    assert live.stop() == 0
+
+
+def test_a_terminals_quit_ends_everything(workspace):
+    live = workspace(good=None)
+    guard = live.serve("good")
+    state = live.state()
+    for one in (state.guard, state.orchestrator):
+        os.kill(one.pid, signal.SIGQUIT)
+    assert guard.wait(30) == 0
+    assert live.state().processes == {}
+
+
 def test_whoever_needs_an_orchestrator_waits_for_the_one_that_the_guard_is_about_to_start(workspace):
     live = workspace(good=None)
     live.serve_kept("good")

@@ -171,7 +171,7 @@ def test_delays_double_up_to_a_bound(tmp_path):
         assert it.process.poll() is None
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT])
 def test_a_signal_is_passed_on_to_an_orchestrator_that_has_started(tmp_path, number):
     with guarded(tmp_path, "serve()") as it:
         it.pids(1)
