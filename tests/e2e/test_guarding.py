@@ -23,7 +23,6 @@ from journal.events import (
     ProcessAdopted,
     ProcessExited,
     ProcessSwept,
-    ShutdownRequested,
     SpawnRequested,
 )
 from journal.identity import identify, is_alive
@@ -32,23 +31,6 @@ from orchestrator.ledger import Ledger
 from orchestrator.workspace import open_workspace
 from projections.state import Goal
 from tests.helpers.waiting import until
-
-ENDING = {signal.SIGTERM, signal.SIGINT}
-
-ENDED_EARLY = """
-import os, signal, sys
-from journal.store import Journal
-from orchestrator.cli import main
-append = Journal.append
-def appending(journal, drafts, *rest):
-    recorded = append(journal, drafts, *rest)
-    if any(draft.event.stored_name == "orchestrator.started" for draft in drafts):
-        os.kill(os.getpid(), signal.SIGTERM)
-    return recorded
-Journal.append = appending
-sys.exit(main())
-"""
-"""The orchestrator, and somebody who sends it SIGTERM as soon as its pid is known."""
 
 
 def kill_the_orchestrator(live):
@@ -65,13 +47,6 @@ def kill_the_orchestrator(live):
 
 def parent_of(pid: int) -> int:
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-
-
-def signals_of(pid: int, thread: int, field: str) -> set[int]:
-    """The set of that name in `/proc/PID/task/THREAD/status`."""
-    lines = Path(f"/proc/{pid}/task/{thread}/status").read_text().splitlines()
-    mask = next(int(line.split()[1], 16) for line in lines if line.startswith(field))
-    return {number for number in range(1, 65) if mask >> (number - 1) & 1}
 
 
 def test_the_command_becomes_the_guard_and_the_orchestrator_is_its_child(workspace):
@@ -149,18 +124,6 @@ def test_a_killed_guard_is_replaced_also_while_nothing_can_be_journaled(workspac
     until(lambda: not is_alive(state.guard))
 
 
-def test_a_signal_to_the_guard_is_heeded_also_where_everybody_else_is_dead(workspace):
-    live = workspace(good=None)
-    guard = live.serve_kept("good")
-    state = live.state()
-    os.kill(state.orchestrator.pid, signal.SIGSTOP)  # it shall not see the other one die
-    for dead in (state.main_process.identity, state.orchestrator):
-        os.kill(dead.pid, signal.SIGKILL)
-    until(lambda: not is_alive(state.orchestrator))
-    assert live.stop(guard) == 0
-    assert len(live.starts("good")) == 1
-
-
 def test_a_guard_that_is_killed_before_its_orchestrator_listens_is_replaced_too(workspace):
     live = workspace(good=None)
     guard = live.start("good")
@@ -172,45 +135,6 @@ def test_a_guard_that_is_killed_before_its_orchestrator_listens_is_replaced_too(
     assert [event.manual for event in live.of(OrchestratorStarted)] == [True]
     os.kill(state.guard.pid, signal.SIGTERM)
     until(lambda: not is_alive(state.guard))
-
-
-def test_a_signal_to_the_pid_that_has_only_just_been_written_is_heeded(workspace):
-    live = workspace(good=None)
-    command = [sys.executable, "-c", ENDED_EARLY, "run", "--workspace", str(live.root), "--environment", "good"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
-    assert done.returncode == 0, done.stderr
-    assert len(live.of(OrchestratorStarted)) == 1
-    assert live.starts("good") == []
-
-
-def test_a_signal_is_not_lost_while_the_orchestrator_takes_its_dead_guards_place(workspace):
-    live = workspace(good=None)
-    guard = live.serve_kept("good")
-    orchestrator = live.state().orchestrator
-    os.kill(orchestrator.pid, signal.SIGSTOP)  # so that it sees both at once
-    guard.kill()
-    guard.wait()
-    os.kill(orchestrator.pid, signal.SIGTERM)
-    os.kill(orchestrator.pid, signal.SIGCONT)
-    until(lambda: not is_alive(orchestrator))
-    state = live.state()
-    assert (state.orchestrator, state.processes) == (None, {})
-    assert len(live.starts("good")) == 1
-
-
-def test_no_thread_but_the_main_one_takes_signals_in(workspace):
-    live = workspace(good=None)
-    command = [sys.executable, "-m", "orchestrator", "run", "--workspace", str(live.root), "--environment", "good"]
-    with (live.metadata / "output").open("wb") as output:
-        live.orchestrators.append(subprocess.Popen([*command, "--args", "--port", str(live.port)], stdout=output))
-    pid = live.until(lambda state: state.serving == "good" and state.control is not None).orchestrator.pid
-
-    def are_deaf() -> bool:  # what shows the output, and one that has imported something
-        others = [int(task.name) for task in Path(f"/proc/{pid}/task").iterdir() if task.name != str(pid)]
-        return len(others) >= 2 and all(signals_of(pid, thread, "SigBlk") >= ENDING for thread in others)
-
-    until(are_deaf)
-    until(lambda: not ENDING & signals_of(pid, pid, "SigBlk"))  # it blocks everything while it starts a program
 
 
 def test_what_an_entry_script_left_running_is_no_part_of_a_comfyui(workspace):
@@ -236,20 +160,6 @@ def test_what_an_entry_script_left_running_is_no_part_of_a_comfyui(workspace):
         os.kill(stranger.pid, signal.SIGKILL)
 
 
-def test_an_orchestrator_under_nohup_lives_on_when_its_terminal_is_closed(workspace):
-    live = workspace(good=None)
-    command = ["nohup", sys.executable, "-m", "orchestrator", "--workspace", str(live.root), "--environment", "good"]
-    with (live.metadata / "orchestrator.log").open("ab") as log:
-        command += ["--args", "--port", str(live.port)]
-        live.orchestrators.append(subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log))
-    state = live.until(lambda state: state.serving == "good")
-    for one in (state.guard, state.orchestrator):
-        os.kill(one.pid, signal.SIGHUP)
-    os.kill(state.orchestrator.pid, signal.SIGTERM)
-    assert live.orchestrators[-1].wait(30) == 0
-    assert [event.reason for event in live.of(ShutdownRequested)] == ["SIGTERM"]
-
-
 def test_it_runs_with_its_standard_files_closed(workspace):
     live = workspace(good=None)
     command = [sys.executable, "-m", "orchestrator", "run", "--workspace", str(live.root), "--environment", "good"]
@@ -261,16 +171,6 @@ def test_it_runs_with_its_standard_files_closed(workspace):
     }
     assert shown == {"/dev/null"}
     assert live.stop() == 0
-
-
-def test_a_terminals_quit_ends_everything(workspace):
-    live = workspace(good=None)
-    guard = live.serve("good")
-    state = live.state()
-    for one in (state.guard, state.orchestrator):
-        os.kill(one.pid, signal.SIGQUIT)
-    assert guard.wait(30) == 0
-    assert live.state().processes == {}
 
 
 def test_whoever_needs_an_orchestrator_waits_for_the_one_that_the_guard_is_about_to_start(workspace):
