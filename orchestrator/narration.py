@@ -31,6 +31,7 @@ from journal.events import (
     SyncFinished,
     SyncSkipped,
     SyncStarted,
+    WorkerLost,
 )
 from journal.masking import mask
 from orchestrator.ledger import Ledger
@@ -159,7 +160,7 @@ _LONG: Final = frozenset({"log_tail", "command", "content", "content_base64", "n
 
 
 def _notes(event: Event) -> tuple[str, ...]:
-    if isinstance(event, ProcessExited):
+    if isinstance(event, ProcessExited | WorkerLost):
         return tuple(f"pid {one.identity.pid} ({one.name}) is left: {one.why}" for one in event.left)
     return event.notes if isinstance(event, ProcessIntended) else ()
 

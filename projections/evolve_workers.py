@@ -18,7 +18,7 @@ from journal.events import (
 )
 from projections.evolve_generations import captured
 from projections.replacing import replaced
-from projections.state import Worker, WorkKind, WorkspaceState
+from projections.state import LEFT_KEPT, Worker, WorkKind, WorkspaceState
 from projections.switching import IllegalEventError
 
 
@@ -93,12 +93,13 @@ def _worker_spawned(state: WorkspaceState, event: WorkerSpawned, recorded: Recor
 
 def _worker_cancelled(state: WorkspaceState, event: WorkerCancelled, recorded: Recorded) -> WorkspaceState:
     worker = _worker(state, event.worker, recorded)
-    return replaced(state, worker=replaced(worker, cancelled=recorded.at, cancelled_why=event.why))
+    cancelled = replaced(worker, cancelled=recorded.at, cancelled_why=event.why, kills=worker.kills + 1)
+    return replaced(state, worker=cancelled)
 
 
 def _worker_lost(state: WorkspaceState, event: WorkerLost, recorded: Recorded) -> WorkspaceState:
     _worker(state, event.worker, recorded)
-    return replaced(state, worker=None)
+    return replaced(state, worker=None, left=(*state.left, *event.left)[-LEFT_KEPT:])
 
 
 HANDLERS: Final[dict[Any, Any]] = {

@@ -104,7 +104,10 @@ class Process:
 
 @attrs.frozen(slots=False)
 class Worker:
-    """A preflight, a sync, a capture or a restore under way. `generation`: whose content is kept or brought back."""
+    """A preflight, a sync, a capture or a restore under way. `generation`: whose content is kept or brought back.
+
+    `kills`: how often it was, the last time at `cancelled`.
+    """
 
     worker: int
     kind: WorkKind
@@ -114,6 +117,7 @@ class Worker:
     identity: Identity | None = None
     cancelled: Stamp | None = None
     cancelled_why: str = ""
+    kills: int = 0
     generation: int | None = None
 
 

@@ -18,6 +18,7 @@ from journal.events import (
     SwitchRefused,
     SwitchRequested,
     SwitchRolledBack,
+    WorkerLost,
 )
 from projections.story_cause import cause_of
 from projections.story_model import Asker, Cause, Ending, Story
@@ -34,6 +35,10 @@ _ENDINGS: Final[dict[type[Event], Ending]] = {
     SwitchCriticallyFailed: Ending.CRITICAL_FAILURE,
     SwitchAborted: Ending.ABORTED,
 }
+
+
+_LEAVING: Final = (ProcessExited, WorkerLost)
+"""What names processes that could not be ended."""
 
 
 class NoSuchStoryError(LookupError):
@@ -120,7 +125,9 @@ def _told(telling: Telling) -> Story:
         manual=isinstance(last, SwitchAborted) and last.manual,
         recovery_command=getattr(last, "recovery_command", ""),
         takeovers=tuple(recorded.seq for recorded, _ in telling.all_of(OrchestratorLost)),
-        left=tuple(one for _, exited in telling.all_of(ProcessExited) for one in exited.left),
+        left=tuple(
+            one for recorded in telling.own if isinstance(recorded.event, _LEAVING) for one in recorded.event.left
+        ),
     )
 
 

@@ -198,6 +198,10 @@ class WorkerCancelled(Event):
 
 @event("worker.lost")
 class WorkerLost(Event):
-    """The worker died with our predecessor, or was cancelled and is gone. Its work is done again where it is still wanted."""
+    """The worker died with our predecessor, or was cancelled and is gone. Its work is done again where it is still wanted.
+
+    `left`: it is not gone, but nothing could end it.
+    """
 
     worker: int
+    left: tuple[LeftBehind, ...] = ()

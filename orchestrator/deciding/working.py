@@ -4,6 +4,7 @@ from journal.clock import S, elapsed_ns, seconds
 from journal.events import (
     CaptureFinished,
     Event,
+    LeftBehind,
     RestoreFinished,
     SwitchPreflighted,
     SyncFinished,
@@ -13,6 +14,7 @@ from journal.events import (
 )
 from orchestrator.actions import Decision, KillWorker, Took
 from orchestrator.deciding.failing import failure
+from orchestrator.deciding.killing import IN_VAIN
 from orchestrator.deciding.situation import Situation
 from orchestrator.world import WorkFacts
 from projections.generations import find, same_content
@@ -22,6 +24,8 @@ from projections.switching import Stage
 
 KILL_AGAIN_NS = 2 * S
 """How long a killed worker may take to be gone before it is killed again."""
+KILLS_MAX = 5
+"""After so many, some 10 s, nobody waits for its end any more."""
 CONTENT_TIMEOUT_NS = 60 * S
 """How long a capture or a restore may take: a few commands of git, some 0.2 s."""
 CAPTURE_GRACE_NS = 1 * S
@@ -39,14 +43,26 @@ def worker(situation: Situation) -> Decision | None:
         return None
     if facts is None:
         return situation.look_again()
-    if facts.alive:
+    if facts.alive and not _is_given_up(situation, at_work):
         return _alive(situation, at_work, facts)
+    left = _left(at_work, facts)
     if at_work.cancelled is not None and at_work.cancelled_why == TIMED_OUT:
-        limit_s = _timeout_ns(situation, at_work.kind) / S
-        facts = WorkFacts(alive=False, ended=True, ok=False, problem=f"{at_work.kind} did not end within {limit_s:g} s")
+        problem = f"{at_work.kind} did not end within {_timeout_ns(situation, at_work.kind) / S:g} s"
+        lives_on = "".join(f"; its process, pid {one.identity.pid}, is left: {one.why}" for one in left)
+        facts = WorkFacts(alive=False, ended=True, ok=False, problem=problem + lives_on)
     elif at_work.cancelled is not None or not facts.ended or at_work.owner != situation.world.me:
-        return situation.act(WorkerLost(worker=at_work.worker), took=Took.WORKER)
-    return situation.act(*_result(situation, at_work, facts), took=Took.WORKER)
+        return situation.act(WorkerLost(worker=at_work.worker, left=left), took=Took.WORKER)
+    return situation.act(*_result(situation, at_work, facts, left), took=Took.WORKER)
+
+
+def _is_given_up(situation: Situation, at_work: Worker) -> bool:
+    cancelled = at_work.cancelled
+    return cancelled is not None and at_work.kills >= KILLS_MAX and situation.over(cancelled, KILL_AGAIN_NS)
+
+
+def _left(at_work: Worker, facts: WorkFacts) -> tuple[LeftBehind, ...]:
+    identity = facts.identity or at_work.identity
+    return (LeftBehind(identity, at_work.kind.value, IN_VAIN),) if facts.alive and identity is not None else ()
 
 
 def _alive(situation: Situation, at_work: Worker, facts: WorkFacts) -> Decision | None:
@@ -107,14 +123,14 @@ def _timeout_ns(situation: Situation, kind: WorkKind) -> int:
     return seconds(config.preflight_timeout_s if kind is WorkKind.PREFLIGHT else config.sync_timeout_s)
 
 
-def _result(situation: Situation, at_work: Worker, facts: WorkFacts) -> tuple[Event, ...]:
+def _result(situation: Situation, at_work: Worker, facts: WorkFacts, left: tuple[LeftBehind, ...]) -> tuple[Event, ...]:
     state, job = situation.state, situation.state.job
     if at_work.kind is WorkKind.CAPTURE:
         return (_captured(situation, at_work, facts),)
     if at_work.kind is WorkKind.RESTORE:
         return _restored(situation, at_work, facts)
     if job is None or not _is_wanted(job, at_work):
-        return (WorkerLost(worker=at_work.worker),)
+        return (WorkerLost(worker=at_work.worker, left=left),)
     if at_work.kind is WorkKind.PREFLIGHT:
         checked = SwitchPreflighted(worker=at_work.worker, ok=facts.ok, problem=facts.problem, checks=facts.checks)
         return (checked,) if facts.ok else (checked, *failure(state, job, "preflight", facts.problem))

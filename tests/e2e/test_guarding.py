@@ -23,6 +23,7 @@ from journal.events import (
     ProcessAdopted,
     ProcessExited,
     ProcessSwept,
+    ShutdownRequested,
     SpawnRequested,
 )
 from journal.identity import identify, is_alive

@@ -245,7 +245,10 @@ def random_work(chance: random.Random) -> Work:
     """Mostly good."""
     ok = chance.random() < 0.85
     return Work(
-        ok, "" if ok else "no such package", chance.choice((0.0, 0.2, 1.0, 5.0, 700.0)), chance.choice((0.01, 3.0))
+        ok,
+        "" if ok else "no such package",
+        chance.choice((0.0, 0.2, 1.0, 5.0, 700.0)),
+        chance.choice((0.01, 0.01, 3.0, math.inf)),
     )
 
 

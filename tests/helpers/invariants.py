@@ -62,7 +62,7 @@ from tests.helpers.broken_invariant import BrokenInvariantError, must
 from tests.helpers.log_rules import LogRules
 from tests.helpers.log_rules_of_processes import HealthRules, ProcessRules, StartRules
 from tests.helpers.log_rules_of_switches import CandidateRules, RequestRules, SwitchRules
-from tests.helpers.simulated_comfyui import SimulatedProcess
+from tests.helpers.simulated_comfyui import NEVER_NS, SimulatedProcess
 from tests.helpers.simulated_machine import SimulatedMachine
 
 RULES: tuple[type[LogRules], ...] = (
@@ -172,7 +172,7 @@ class Invariants:
         must(not strays, "alive and forgotten: spawns {}", strays)
         must(len(alive) <= 1, "two are alive at once: {}", alive)
         now_ns = self.machine.now_ns
-        at_work = {worker.worker for worker in self.machine.workers.values() if worker.ends_ns > now_ns}
+        at_work = {one.worker for one in self.machine.workers.values() if now_ns < one.ends_ns < NEVER_NS}
         known = set() if state.worker is None else {state.worker.worker}
         must(at_work <= known, "at work and forgotten: {}", at_work - known)
 

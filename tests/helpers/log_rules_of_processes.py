@@ -38,11 +38,14 @@ from journal.events import (
     SyncFinished,
     SyncSkipped,
     SyncStarted,
+    WorkerCancelled,
+    WorkerLost,
 )
 from journal.identity import Identity
 from orchestrator.deciding.idling import FIRST_RETRY_NS
 from orchestrator.deciding.killing import SWEEPS_MAX
 from orchestrator.deciding.settling import EXIT_SWITCH
+from orchestrator.deciding.working import KILLS_MAX as WORKER_KILLS_MAX
 from orchestrator.ladders import KILLS_MAX
 from projections.state import STARTS_KEPT, WorkspaceState
 from tests.helpers.broken_invariant import must
@@ -198,6 +201,16 @@ class ProcessRules(LogRules):
         self.sweeps[event.spawn] = self.sweeps.get(event.spawn, 0) + 1
         must(self.sweeps[event.spawn] <= SWEEPS_MAX, "{}, and that for ever", event)
 
+    def _cancelled(self, _state: WorkspaceState, _recorded: Recorded, event: WorkerCancelled) -> None:
+        self.kills[event.worker] = self.kills.get(event.worker, 0) + 1
+        must(self.kills[event.worker] <= WORKER_KILLS_MAX, "{}, and that for ever", event)
+
+    def _lost(self, _state: WorkspaceState, recorded: Recorded, event: WorkerLost) -> None:
+        found = self.machine.workers.get(event.worker)
+        alive = found is not None and found.is_alive(recorded.at.monotonic_ns + self.machine.booted_ns)
+        must(alive == bool(event.left), "{}, but alive: {}", event, alive)
+        must(not alive or self.kills.get(event.worker) == WORKER_KILLS_MAX, "{} too early", event)
+
     def _left(self, recorded: Recorded, event: ProcessExited) -> None:
         """Who is named is there, who is there is named, and all was tried before."""
         found = self.machine.started.get(event.spawn) or self.machine.find(self.identities.get(event.spawn))
@@ -222,6 +235,8 @@ class ProcessRules(LogRules):
         ProcessStopAsked: _stop_asked,
         ProcessSignalled: _signalled,
         ProcessExited: _exited,
+        WorkerCancelled: _cancelled,
+        WorkerLost: _lost,
     }
 
 

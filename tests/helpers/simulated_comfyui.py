@@ -258,8 +258,12 @@ class SimulatedWorker:
         return now_ns < self.ends_ns
 
     def kill(self, now_ns: int) -> None:
-        """End soon."""
-        self.end_early(now_ns + seconds(self.work.dies_in_s))
+        """End soon, or never: then it does nothing more, either."""
+        if not math.isinf(self.work.dies_in_s):
+            self.end_early(now_ns + seconds(self.work.dies_in_s))
+        elif self.ends_ns == self.planned_ns > now_ns:
+            self.ends_ns = NEVER_NS
+            self.leave_half()
 
     def end_early(self, when_ns: int) -> None:
         """End then, if that is before its time has come."""

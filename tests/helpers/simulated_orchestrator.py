@@ -39,7 +39,7 @@ from orchestrator.world import (
 )
 from projections.locking import ForeignLock
 from projections.state import Process, WorkspaceState
-from tests.helpers.simulated_comfyui import SimulatedEnvironment, SimulatedWorker, Work, nothing
+from tests.helpers.simulated_comfyui import NEVER_NS, SimulatedEnvironment, SimulatedWorker, Work, nothing
 from tests.helpers.simulated_machine import SimulatedMachine
 
 PORT = 8188
@@ -272,4 +272,5 @@ class SimulatedOrchestrator:
         found = self.machine.workers.get(worker)
         if found is not None:
             found.kill(self.machine.now_ns)
-            self.machine.schedule(found.ends_ns)
+            if found.ends_ns < NEVER_NS:
+                self.machine.schedule(found.ends_ns)

@@ -222,6 +222,7 @@ MUTANTS: Final[dict[str, Mutant]] = {
     ),
     "what it left behind stays": Mutant(_KILLING, "if not facts.left_behind:", "if True:"),
     "what cannot be ended is swept for ever": Mutant(_KILLING, "if process.sweeps >= (", "if process.sweeps < 0 * ("),
+    "a worker that cannot be ended is killed for ever": Mutant(_WORKING, "at_work.kills >= KILLS_MAX and", "False and"),
     "what cannot be ended is killed for ever": Mutant(
         _KILLING, "return is_unkillable(process) and", "return False and"
     ),

@@ -1,5 +1,6 @@
 """Stories in which something comes in between, or goes wrong for a second time: aborts, ends, crashes, contents, squatters."""
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Final
 
@@ -466,6 +467,18 @@ UNENDING: Final[Mapping[str, Story]] = {
     ),
     "what an end leaves behind cannot be ended": Story(
         serving(_HAUNTED, QUICK), SimulatedWorld.ask_shutdown, NOTHING, by_hand=A, also=_BOTH
+    ),
+    "a sync cannot be ended": Story(
+        serving(target=lambda: environment("b", syncs=[Work(takes_s=60.0, dies_in_s=math.inf)])),
+        by_command,
+        A,
+        ROLLED_BACK,
+    ),
+    "a sync cannot be ended, and an end": Story(
+        serving(target=lambda: environment("b", syncs=[Work(takes_s=60.0, dies_in_s=math.inf)])),
+        then(by_command, 0.4, SimulatedWorld.ask_shutdown),
+        NOTHING,
+        by_hand=A | B,
     ),
     "an old one cannot be ended": Story(serving(_IMMORTAL), by_command, NOTHING, CRITICAL, also=leaves("python")),
     "an old one cannot be ended, and the power fails": Story(

@@ -5,6 +5,7 @@ import pytest
 from journal.clock import S
 from journal.events import (
     AbortRequested,
+    LeftBehind,
     PreflightStarted,
     RestartRequested,
     ShutdownRequested,
@@ -20,6 +21,8 @@ from journal.events import (
 from journal.identity import Identity
 from orchestrator.actions import KillWorker, Took
 from orchestrator.config import Config
+from orchestrator.deciding.killing import IN_VAIN
+from orchestrator.deciding.working import KILLS_MAX
 from orchestrator.world import WorkFacts
 from projections.jobs import JobKind
 from projections.switching import Stage
@@ -218,6 +221,38 @@ def test_a_killed_worker_is_killed_again_every_two_seconds_until_it_is_gone():
     assert act.effect == KillWorker(worker_of(history))
     assert names_of(act) == ["worker.cancelled"]
     assert waits_s(decided(done(history, act)), history) == 0.05
+
+
+def killed_in_vain(history: History) -> History:
+    """The worker has been cancelled, and is killed as often as that is done."""
+    for _ in range(KILLS_MAX - 1):
+        history.after(2)
+        act = acted(history)
+        assert act.effect == KillWorker(worker_of(history))
+        done(history, act)
+    assert waits_s(decided(history.after(1.9)), history) == 0.05
+    return history.after(0.1)
+
+
+def test_a_worker_that_cannot_be_ended_is_left_by_name_and_nobody_waits_for_it_any_more():
+    history = syncing()
+    history.add(AbortRequested(origin="cli"))
+    done(history, acted(history))
+    killed_in_vain(history)
+    lost = only(acted(history, seen(history, work=WorkFacts(alive=True, identity=SOMEBODY))), WorkerLost)
+
+    assert lost.left == (LeftBehind(SOMEBODY, "sync", IN_VAIN),)
+    history.add(lost)
+    assert (history.state.worker, history.state.left) == (None, lost.left)
+
+
+def test_a_sync_that_takes_too_long_and_cannot_be_ended_has_failed_and_says_so():
+    history = syncing().after(600)
+    done(history, acted(history))
+    killed_in_vain(history)
+    act = acted(history, seen(history, work=WorkFacts(alive=True, identity=SOMEBODY)))
+
+    assert f"did not end within 600 s; its process, pid {SOMEBODY.pid}, is left: " in only(act, SwitchFailed).error
 
 
 @pytest.mark.parametrize("facts", [GOOD, BAD, WorkFacts(alive=False)])
