@@ -15,7 +15,7 @@ from journal.events import OrchestratorLost, OrchestratorStopped, StatusCleared
 from journal.identity import Identity, identify, is_alive, own_identity
 from orchestrator import __version__
 from orchestrator.alone import leave_to_another, only_one
-from orchestrator.asking import living_orchestrator, watch
+from orchestrator.asking import watch
 from orchestrator.compat.locking import discard_foreign, given_up
 from orchestrator.compat.opening import ledger_of, workspace_of
 from orchestrator.config import Config
@@ -110,8 +110,9 @@ def _is_process_running(pid: int) -> bool:
 def force_cleanup_orchestrator_state(metadata_dir: Path) -> None:
     """End the orchestrator if one lives (SIGTERM, SIGKILL 3 s later), and leave no lock, request or status behind.
 
-    A critical failure stays shown. What is cleaned away is journaled; with a journal that cannot be read only the files
-    go. Blocks for up to 4 s. A ComfyUI that is left running is adopted by the next one.
+    Its guard ends with it: nobody starts another one. A critical failure stays shown. What is cleaned away is journaled;
+    with a journal that cannot be read only the files go. Blocks for up to 4 s. A ComfyUI that is left running is adopted
+    by the next one.
     """
     try:
         ledger = ledger_of(metadata_dir)
@@ -121,9 +122,8 @@ def force_cleanup_orchestrator_state(metadata_dir: Path) -> None:
             (Path(metadata_dir) / name).unlink(missing_ok=True)
         return
     with ledger:
-        alive = living_orchestrator(ledger.state)
-        if alive is not None and alive != own_identity():
-            _end(ledger, alive)
+        if ledger.state.orchestrator != own_identity():
+            _end(ledger)
         forget_dead_orchestrator(ledger)
         ledger.ask(lambda state: tuple(_cleaned(ledger, state)))
         for name in (LOCK, REQUEST):
@@ -131,12 +131,30 @@ def force_cleanup_orchestrator_state(metadata_dir: Path) -> None:
                 discard_foreign(ledger, name)
 
 
-def _end(ledger: Ledger, orchestrator: Identity) -> None:
-    for signal_name, within_s in (("SIGTERM", _TERM_WITHIN_S), ("SIGKILL", _KILL_WITHIN_S)):
-        _LOG.warning("ending orchestrator %d with %s", orchestrator.pid, signal_name)
-        send(orchestrator, signal_name)
-        if any(not is_alive(orchestrator) for _ in watch(ledger, clock.read(), within_s)):
-            return
+def _end(ledger: Ledger) -> None:
+    """End whoever supervises. The guard of a dead orchestrator is asked as well: it would start the next one."""
+    asked = _supervising(ledger.state)[-1:]
+    for identity in asked:
+        _LOG.warning("ending %d, the orchestrator or its guard, with SIGTERM", identity.pid)
+        send(identity, "SIGTERM")
+    if not asked or _is_over(ledger, _TERM_WITHIN_S):
+        return
+    guard_first = _supervising(ledger.state)
+    for identity in guard_first[1:]:
+        send(identity, "SIGSTOP")  # it would take its guard's place
+    for identity in guard_first:
+        _LOG.warning("ending %d, the orchestrator or its guard, with SIGKILL", identity.pid)
+        send(identity, "SIGKILL")
+    _is_over(ledger, _KILL_WITHIN_S)
+
+
+def _supervising(state: WorkspaceState) -> tuple[Identity, ...]:
+    """The guard and the orchestrator, as far as they live."""
+    return tuple(one for one in (state.guard, state.orchestrator) if one is not None and is_alive(one))
+
+
+def _is_over(ledger: Ledger, within_s: float) -> bool:
+    return any(not _supervising(state) for state in watch(ledger, clock.read(), within_s))
 
 
 def _cleaned(ledger: Ledger, state: WorkspaceState) -> Iterator[Draft]:

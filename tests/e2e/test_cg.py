@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -101,6 +102,20 @@ def test_kill_by_force_finds_us_gone_before_it_loses_patience(comfygit_workspace
     assert process.wait(1) == 0  # by SIGTERM: SIGKILL would come 3 s later
     assert not Path(f"/proc/{main.pid}").exists()
     assert live.of(OrchestratorStopped)
+
+
+def test_kill_by_force_replaces_one_that_hangs_by_another_which_kill_ends(comfygit_workspace, orch):
+    live = comfygit_workspace(good=None)
+    process = live.serve_kept("good")
+    before = live.state()
+    os.kill(before.orchestrator.pid, signal.SIGSTOP)
+    orch(live, "kill", "--force")
+    state = live.until(
+        lambda state: state.orchestrator not in {None, before.orchestrator} and state.control is not None
+    )
+    assert (state.guard, state.main) == (before.guard, before.main)
+    orch(live, "kill")
+    assert process.wait(20) == 0
 
 
 def test_clean_on_a_live_workspace_is_undone_and_journaled_and_we_go_on(comfygit_workspace, orch):

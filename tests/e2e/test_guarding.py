@@ -27,6 +27,7 @@ from journal.events import (
     SpawnRequested,
 )
 from journal.identity import identify, is_alive
+from orchestrator import force_cleanup_orchestrator_state
 from orchestrator.launching import spawn_orchestrator
 from orchestrator.ledger import Ledger
 from orchestrator.workspace import open_workspace
@@ -257,6 +258,33 @@ def test_an_orchestrator_that_finds_another_one_in_its_place_leaves_with_its_gua
     assert first.wait(20) == 1
     assert "supervised already" in live.log()
     assert live.state().orchestrator == state.orchestrator
+
+
+def test_a_forced_clean_up_ends_one_that_hangs_for_good_and_comfyui_serves_on(workspace):
+    live = workspace(good=None)
+    guard = live.serve_kept("good")
+    before = live.state()
+    os.kill(before.orchestrator.pid, signal.SIGSTOP)
+    force_cleanup_orchestrator_state(live.metadata)
+    assert guard.wait(20) == -signal.SIGKILL
+    assert not is_alive(before.orchestrator)
+    assert live.state().orchestrator is None
+    assert not (live.metadata / ".orchestrator.pid").exists()
+    assert len(live.of(OrchestratorStarted)) == 1
+    assert is_alive(before.main_process.identity)
+
+
+def test_a_forced_clean_up_also_ends_a_guard_that_is_about_to_start_the_next_one(workspace):
+    live = workspace(good=None)
+    guard = live.serve_kept("good")
+    dead = live.state().orchestrator
+    guard.send_signal(signal.SIGSTOP)
+    os.kill(dead.pid, signal.SIGKILL)
+    until(lambda: not is_alive(dead))
+    force_cleanup_orchestrator_state(live.metadata)
+    assert guard.wait(20) == -signal.SIGKILL
+    assert live.state().orchestrator is None
+    assert len(live.of(OrchestratorStarted)) == 1
 
 
 def test_in_somebody_elses_process_nobody_becomes_a_guard(workspace):
