@@ -13,7 +13,7 @@ import click
 
 from journal import clock
 from journal.clock import Stamp, elapsed_ns, is_over, seconds
-from journal.events import LeftBehind, RefusalReason, RestoreStarted
+from journal.events import RefusalReason, RestoreStarted
 from journal.identity import Identity, is_alive
 from orchestrator import showing
 from orchestrator.asking import (
@@ -221,23 +221,26 @@ def status(workspace: Path | None, *, watch: bool, as_json: bool) -> int:
     if watch:
         return _watch_status(opened, as_json=as_json)
     state = read_state(opened.journal_path)
-    alive, now, left = living_orchestrator(state) is not None, clock.read(), _left(state)
-    facts = showing.status_facts(state, alive=alive, now=now, left=left)
-    print_result(showing.status_text(state, alive=alive, now=now, left=left), facts, as_json=as_json)
+    seen = _seen(state)
+    print_result(showing.status_text(state, **seen), showing.status_facts(state, **seen), as_json=as_json)
     return 0
 
 
-def _left(state: WorkspaceState) -> list[LeftBehind]:
-    """What could not be ended, and still lives."""
-    return [one for one in state.left if is_alive(one.identity)]
+def _seen(state: WorkspaceState) -> dict[str, Any]:
+    """What `status` tells beyond the journal: who lives now, of what could not be ended too."""
+    return {
+        "alive": living_orchestrator(state) is not None,
+        "guard_alive": living_guard(state) is not None,
+        "left": [one for one in state.left if is_alive(one.identity)],
+        "now": clock.read(),
+    }
 
 
 def _watch_status(workspace: Workspace, *, as_json: bool) -> int:
     shown = ""
     for state in follow_state(workspace.journal_path):
-        alive, now = living_orchestrator(state) is not None, clock.read()
         render: Callable[..., Any] = showing.status_facts if as_json else showing.status_text
-        text = render(state, alive=alive, now=now, left=_left(state))
+        text = render(state, **_seen(state))
         text = json.dumps(text, ensure_ascii=False) if as_json else text
         if text != shown:
             shown = text

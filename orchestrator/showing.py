@@ -14,12 +14,14 @@ def plain(text: str) -> str:
     return "".join(character if character.isprintable() else " " for character in text)
 
 
-def status_facts(state: WorkspaceState, *, alive: bool, now: Stamp, left: Sequence[LeftBehind] = ()) -> dict[str, Any]:
+def status_facts(
+    state: WorkspaceState, *, alive: bool, now: Stamp, guard_alive: bool = False, left: Sequence[LeftBehind] = ()
+) -> dict[str, Any]:
     """What `status --json` prints; `left` are those of `state.left` that still live."""
     main = state.main_process
     return {
         "orchestrator": {"alive": alive, "pid": None if state.orchestrator is None else state.orchestrator.pid},
-        "guard": None if state.guard is None else {"pid": state.guard.pid},
+        "guard": None if state.guard is None else {"alive": guard_alive, "pid": state.guard.pid},
         "control_url": control_url(state),
         "serving": state.serving or None,
         "environment": state.environment or None,
@@ -71,12 +73,14 @@ def _outcome_facts(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def status_text(state: WorkspaceState, *, alive: bool, now: Stamp, left: Sequence[LeftBehind] = ()) -> str:
+def status_text(
+    state: WorkspaceState, *, alive: bool, now: Stamp, guard_alive: bool = False, left: Sequence[LeftBehind] = ()
+) -> str:
     """What `status` prints: who serves, what is being done, what went wrong last, what to do; `left` as above."""
     lines = [
         _serving_line(state, alive=alive, now=now),
         *_hanging_lines(state, now),
-        _orchestrator_line(state, alive=alive),
+        _orchestrator_line(state, alive=alive, guard_alive=guard_alive),
     ]
     main = state.main_process
     if main is not None and not state.serving and main.last_probe_error:
@@ -120,12 +124,15 @@ def _hanging_lines(state: WorkspaceState, now: Stamp) -> list[str]:
     ]
 
 
-def _orchestrator_line(state: WorkspaceState, *, alive: bool) -> str:
+def _orchestrator_line(state: WorkspaceState, *, alive: bool, guard_alive: bool) -> str:
+    guard = None if state.guard is None else state.guard.pid
     if not alive or state.orchestrator is None:
+        if guard_alive:
+            return f"orchestrator  not running; its guard (pid {guard}) is starting it again"
         return "orchestrator  not running; start it with: comfygit-orchestrator spawn"
     url = control_url(state)
-    guard = f", guard pid {state.guard.pid}" if state.guard is not None else ", without a guard"
-    return f"orchestrator  pid {state.orchestrator.pid}{guard}" + (f", control server {url}" if url else "")
+    guarded = ", without a guard" if guard is None else f", guard pid {guard}{'' if guard_alive else ' (dead)'}"
+    return f"orchestrator  pid {state.orchestrator.pid}{guarded}" + (f", control server {url}" if url else "")
 
 
 _MINUTE_S, _HOUR_S, _DAY_S = 60, 3_600, 86_400

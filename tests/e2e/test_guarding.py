@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import json
 import os
 import signal
 import subprocess
@@ -244,6 +245,21 @@ def test_a_restart_in_that_time_waits_for_the_next_orchestrator_and_says_whose_i
     state = live.until(lambda state: state.serving == "good" and len(live.starts("good")) == 2)
     assert state.guard == before.guard
     assert not live.of(SpawnRequested)
+
+
+def test_status_says_that_the_guard_is_starting_it_again(workspace):
+    live = workspace(good=None)
+    guard = live.serve_kept("good")
+    dead = live.state().orchestrator
+    guard.send_signal(signal.SIGSTOP)  # it cannot start the next one yet
+    os.kill(dead.pid, signal.SIGKILL)
+    until(lambda: not is_alive(dead))
+    assert f"its guard (pid {guard.pid}) is starting it again" in live.cli("status").stdout
+    facts = json.loads(live.cli("status", "--json").stdout)
+    assert facts["orchestrator"] == {"alive": False, "pid": dead.pid}
+    assert facts["guard"] == {"alive": True, "pid": guard.pid}
+    guard.send_signal(signal.SIGCONT)
+    live.until(lambda state: state.orchestrator not in {None, dead})
 
 
 def test_an_orchestrator_that_finds_another_one_in_its_place_leaves_with_its_guard(workspace):

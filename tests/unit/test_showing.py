@@ -57,8 +57,25 @@ def test_who_serves_where_and_for_how_long():
 
 def test_its_guard_is_named():
     guarded = attrs.evolve(SERVING, guard=Identity(99, 5, "boot"))
-    assert "pid 100, guard pid 99, control server" in showing.status_text(guarded, alive=True, now=NOW)
-    assert showing.status_facts(guarded, alive=True, now=NOW)["guard"] == {"pid": 99}
+    text = showing.status_text(guarded, alive=True, now=NOW, guard_alive=True)
+    assert "pid 100, guard pid 99, control server" in text
+    facts = showing.status_facts(guarded, alive=True, now=NOW, guard_alive=True)
+    assert facts["guard"] == {"alive": True, "pid": 99}
+
+
+def test_a_guard_that_is_dead_is_called_that():
+    guarded = attrs.evolve(SERVING, guard=Identity(99, 5, "boot"))
+    assert "pid 100, guard pid 99 (dead), control server" in showing.status_text(guarded, alive=True, now=NOW)
+    assert showing.status_facts(guarded, alive=False, now=NOW)["guard"] == {"alive": False, "pid": 99}
+    assert "start it with: comfygit-orchestrator spawn" in showing.status_text(guarded, alive=False, now=NOW)
+
+
+@pytest.mark.parametrize("known", [US, None])
+def test_while_a_guard_is_about_to_start_the_next_one_nobody_is_told_to_start_one(known):
+    guarded = attrs.evolve(SERVING, guard=Identity(99, 5, "boot"), orchestrator=known)
+    text = showing.status_text(guarded, alive=False, now=NOW, guard_alive=True)
+    assert "orchestrator  not running; its guard (pid 99) is starting it again" in text
+    assert "spawn" not in text
 
 
 def test_with_a_dead_orchestrator_the_state_is_called_last_known():
