@@ -4,7 +4,7 @@
 
 Run as a file, never imported by anything but its tests and `guarding`: standard library only, so that it stays small. It
 sleeps in one system call until a child ends or somebody signals it. As a subreaper (Linux) it inherits the ComfyUIs of a
-dead orchestrator, and tells the next one how they ended.
+dead orchestrator, and tells the next one how they ended, and how that orchestrator did.
 
 The two talk by a pipe each way, named in ENVIRON. To the orchestrator, a line each: `reaped PID START_TICKS WAIT_STATUS` and
 `signal NAME`. From it: `started` once it is the workspace's orchestrator, and `leave` when there is nothing to start again.
@@ -26,7 +26,8 @@ FIRST_DELAY_S, MOST_DELAY_S = 0.1, 10.0
 """Before a dead orchestrator is started again: doubled for each death, until one has lived for LONG_S."""
 LONG_S = 60.0
 KEPT = 64
-"""Ends of orphans that are remembered, newest last. Only of processes that led a session, as every ComfyUI of ours does."""
+"""Ends of orphans that are remembered, newest last, and of orchestrators as many. Of orphans only those that led a session,
+as every ComfyUI of ours does."""
 NOT_STARTED = 127
 
 ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
@@ -55,6 +56,7 @@ class Guard:
         self._delay_s = FIRST_DELAY_S
         self._asked = ""
         self._reaped: list[str] = []
+        self._lost: list[str] = []
         self._hear, self._say = -1, -1
 
     def run(self) -> int:
@@ -93,7 +95,7 @@ class Guard:
         _close([to_read, to_write])
         for ours in (self._say, self._hear):
             os.set_blocking(ours, False)
-        for line in self._reaped:
+        for line in (*self._lost, *self._reaped):
             self._tell(line)
         if self._asked:
             self._tell(f"signal {self._asked}")
@@ -131,10 +133,11 @@ class Guard:
                 self._ended(pid, status, facts)
 
     def _ended(self, pid: int, status: int, facts: "tuple[int, int] | None") -> None:
+        line = "" if facts is None else f"reaped {pid} {facts[1]} {status}"
         if pid == self._child:
+            self._lost = [*self._lost, line][-KEPT:] if line else []
             self._orchestrator_ended(os.waitstatus_to_exitcode(status))
         elif facts is not None and facts[0] == pid:
-            line = f"reaped {pid} {facts[1]} {status}"
             self._reaped = [*self._reaped, line][-KEPT:]
             self._tell(line)
 

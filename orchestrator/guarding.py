@@ -5,11 +5,13 @@ There is no guard on Windows, nor where an orchestrator runs inside somebody els
 
 import logging
 import os
+import signal
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, Self
 
 import attrs
 
+from journal.events import OrchestratorLost
 from journal.identity import Identity, boot_id, identify, is_alive
 from orchestrator import guard
 from orchestrator.guarded_start import become_guard
@@ -125,6 +127,17 @@ class GuardLink:
             return None
         self.listen()
         return self._ended.get((identity.pid, identity.start_ticks))
+
+    def loss_of(self, orchestrator: Identity) -> OrchestratorLost:
+        """The event that tells how the one before us ended, as far as the guard has said so."""
+        status = self.wait_status(orchestrator)
+        if status is None:
+            return OrchestratorLost(identity=orchestrator, became_guard=orchestrator == self.identity)
+        code = os.waitstatus_to_exitcode(status)
+        if code >= 0:
+            return OrchestratorLost(identity=orchestrator, code=code)
+        name = next((one.name for one in signal.Signals if one == -code), f"SIG{-code}")  # real-time ones have no name
+        return OrchestratorLost(identity=orchestrator, signal=name)
 
     def say_started(self) -> None:
         """From now on our death is no refusal: we are to be started again."""

@@ -139,6 +139,7 @@ async def supervising(ledger: Ledger, options: RunOptions) -> AsyncIterator[Supe
     me, workspace = own_identity(), ledger.workspace
     narrator = Narrator(workspace, ledger)
     ledger.listener = narrator.hear
+    options = _with_the_loss(options, ledger.state)
     config, _ = read_config(workspace.config_path, Config())
     if options.guard is not None:
         hold_signals()  # from here on others know our pid; with no guard, what runs our loop has its own ways
@@ -183,6 +184,13 @@ def _children_under(guard: GuardLink | None, journal_id: str) -> Children:
     if guard is not None and guard.has_strangers:
         children.guard = None
     return children
+
+
+def _with_the_loss(options: RunOptions, state: WorkspaceState) -> RunOptions:
+    """Our guard knows how the orchestrator ended that it had started before us."""
+    if options.guard is None or state.orchestrator is None:
+        return options
+    return attrs.evolve(options, start=attrs.evolve(options.start, lost=options.guard.loss_of(state.orchestrator)))
 
 
 async def _open_control(control: ControlServer, supervisor: Supervisor) -> None:

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from journal.clock import S, Stamp, age_ns, iso
-from journal.events import LeftBehind
+from journal.events import LeftBehind, OrchestratorLost
+from projections.endings import loss_in_words
 from projections.state import Outcome, Process, WorkspaceState
 from projections.views import status_document
 
@@ -22,6 +23,7 @@ def status_facts(
     return {
         "orchestrator": {"alive": alive, "pid": None if state.orchestrator is None else state.orchestrator.pid},
         "guard": None if state.guard is None else {"alive": guard_alive, "pid": state.guard.pid},
+        "lost": None if state.lost is None or state.lost_at is None else _loss_facts(state.lost, state.lost_at),
         "control_url": control_url(state),
         "serving": state.serving or None,
         "environment": state.environment or None,
@@ -33,6 +35,11 @@ def status_facts(
         "crashes": state.crashes,
         "seq": state.seq,
     }
+
+
+def _loss_facts(lost: OrchestratorLost, at: Stamp) -> dict[str, Any]:
+    facts = {"pid": lost.identity.pid, "code": lost.code, "signal": lost.signal or None}
+    return {**facts, "became_guard": lost.became_guard, "found": iso(at.wall_ns)}
 
 
 def control_url(state: WorkspaceState) -> str | None:
@@ -81,6 +88,7 @@ def status_text(
         _serving_line(state, alive=alive, now=now),
         *_hanging_lines(state, now),
         _orchestrator_line(state, alive=alive, guard_alive=guard_alive),
+        *_loss_lines(state, now),
     ]
     main = state.main_process
     if main is not None and not state.serving and main.last_probe_error:
@@ -133,6 +141,12 @@ def _orchestrator_line(state: WorkspaceState, *, alive: bool, guard_alive: bool)
     url = control_url(state)
     guarded = ", without a guard" if guard is None else f", guard pid {guard}{'' if guard_alive else ' (dead)'}"
     return f"orchestrator  pid {state.orchestrator.pid}{guarded}" + (f", control server {url}" if url else "")
+
+
+def _loss_lines(state: WorkspaceState, now: Stamp) -> list[str]:
+    if state.lost is None or state.lost_at is None:
+        return []
+    return [f"  before it   {plain(loss_in_words(state.lost))}; that was found {ago(state.lost_at, now)}"]
 
 
 _MINUTE_S, _HOUR_S, _DAY_S = 60, 3_600, 86_400

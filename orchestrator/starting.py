@@ -17,7 +17,7 @@ class StartOptions:
     """What an orchestrator was started with: "" and None mean, go on with what the journal says. `manual`: by a person.
 
     `request_waits`: a request lies on disk. It says where to switch to; `environment` does not. `guard`: who starts it
-    again when it dies, None where nobody does.
+    again when it dies, None where nobody does. `lost`: how the one before us ended, where that is known.
     """
 
     environment: str = ""
@@ -25,6 +25,7 @@ class StartOptions:
     manual: bool = True
     request_waits: bool = False
     guard: Identity | None = None
+    lost: OrchestratorLost | None = None
 
 
 def first_events(
@@ -33,7 +34,9 @@ def first_events(
     """The events of a start. Where another environment serves or is being switched to, `environment` is a switch."""
     events: list[Draft] = []
     if state.orchestrator is not None:
-        events.append(Draft(OrchestratorLost(identity=state.orchestrator)))
+        unknown = OrchestratorLost(identity=state.orchestrator)
+        told = unknown if options.lost is None else options.lost
+        events.append(Draft(told if told.identity == state.orchestrator else unknown))
     started = OrchestratorStarted(
         identity=me,
         release=release,

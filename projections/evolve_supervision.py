@@ -88,6 +88,8 @@ def _stopped(state: WorkspaceState, event: OrchestratorStopped, recorded: Record
         orchestrator=None,
         orchestrator_since=None,
         guard=None,
+        lost=None,
+        lost_at=None,
         control=None,
         goal=Goal.IDLE,
         urgent=False,
@@ -102,7 +104,7 @@ def _lost(state: WorkspaceState, event: OrchestratorLost, recorded: Recorded) ->
     if state.orchestrator != event.identity:
         stage = "another orchestrator, or none"
         raise IllegalEventError(stage, event.stored_name, recorded.seq)
-    return replaced(state, orchestrator=None, orchestrator_since=None, control=None)
+    return replaced(state, orchestrator=None, orchestrator_since=None, control=None, lost=event, lost_at=recorded.at)
 
 
 def _guard_started(state: WorkspaceState, event: GuardStarted, _: Recorded) -> WorkspaceState:

@@ -9,7 +9,7 @@ from enum import StrEnum
 import attrs
 
 from journal.clock import Stamp
-from journal.events import ExitCause, Ladder, LeftBehind, Role, StartupCaptured
+from journal.events import ExitCause, Ladder, LeftBehind, OrchestratorLost, Role, StartupCaptured
 from journal.identity import Identity
 from projections.generations import Generation, Probation
 from projections.jobs import Job
@@ -187,6 +187,8 @@ class Control:
 class WorkspaceState:
     """One workspace at `seq`.
 
+    `lost` is how the last orchestrator died, since one ended in good order.
+
     `main` is the spawn that owns the real port, or is on its way to. `settled` maps an environment to the content with which
     it last ended well after being healthy; `dirty` names those whose sync began and did not end well. `recovered`: the one
     automatic way back is spent until somebody asks for something; `bare_spent`: so is the
@@ -199,6 +201,8 @@ class WorkspaceState:
     orchestrator: Identity | None = None
     orchestrator_since: Stamp | None = None
     guard: Identity | None = None
+    lost: OrchestratorLost | None = None
+    lost_at: Stamp | None = None
     control: Control | None = None
     goal: Goal = Goal.IDLE
     urgent: bool = False

@@ -20,6 +20,7 @@ from journal.events import (
     SwitchRolledBack,
     WorkerLost,
 )
+from projections.endings import loss_in_words
 from projections.story_cause import cause_of
 from projections.story_model import Asker, Cause, Ending, Story
 from projections.story_processes import serving_of, signals_of, silence_of, starts_of
@@ -118,6 +119,7 @@ def _told(telling: Telling) -> Story:
         tries=tries_of(telling),
         restores=restores_of(telling),
         signals=signals_of(telling),
+        losses=tuple(loss_in_words(lost) for _, lost in telling.all_of(OrchestratorLost)),
         silence=silence_of(telling),
         serving=serving,
         serving_spawn=serving_spawn,

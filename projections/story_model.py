@@ -156,7 +156,8 @@ class Story:
     """One switch, from who asked for it to what serves.
 
     `serving` is the environment at its end, "" when none did or it is open; `silence` is None when the old one answered
-    all the time. `takeovers` are the `orchestrator.lost` events on the way: a successor went on. `left` could not be ended.
+    all the time. `takeovers` are the `orchestrator.lost` events on the way: a successor went on. `losses` says them in words;
+    `left` could not be ended.
     """
 
     switch: int
@@ -178,6 +179,7 @@ class Story:
     tries: tuple[Try, ...] = ()
     restores: tuple[Restored, ...] = ()
     signals: tuple[SentSignal, ...] = ()
+    losses: tuple[str, ...] = ()
     silence: Silence | None = None
     serving: str = ""
     serving_spawn: int | None = None

@@ -48,9 +48,16 @@ class OrchestratorStopped(Event):
 
 @event("orchestrator.lost")
 class OrchestratorLost(Event):
-    """The next orchestrator found its predecessor dead without an `orchestrator.stopped`."""
+    """The next orchestrator found its predecessor dead without an `orchestrator.stopped`.
+
+    `code` is None when a signal did it (`signal`), when nobody could tell, and when nothing did: `became_guard`, in place
+    of one that was dead, so that its pid lives on.
+    """
 
     identity: Identity
+    code: int | None = None
+    signal: str = ""
+    became_guard: bool = False
 
 
 @event("guard.started")

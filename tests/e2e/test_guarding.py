@@ -81,6 +81,32 @@ def test_a_killed_orchestrator_is_there_again_and_has_adopted_the_same_comfyui(w
     assert len(live.starts("good")) == 1
 
 
+def test_how_an_orchestrator_ended_is_told_wherever_somebody_looks(workspace):
+    live = workspace(good=None)
+    live.serve_kept("good")
+    killed = live.state().orchestrator
+    segfaulted = kill_the_orchestrator(live).orchestrator
+    os.kill(segfaulted.pid, signal.SIGSEGV)
+    live.until(lambda state: state.orchestrator not in {None, segfaulted})
+    lost = [(event.identity, event.code, event.signal) for event in live.of(OrchestratorLost)]
+    assert lost == [(killed, None, "SIGKILL"), (segfaulted, None, "SIGSEGV")]
+    words = f"orchestrator pid {killed.pid} ended by SIGKILL"
+    assert words in live.cli("log", tool="journal").stdout
+    assert f"orchestrator pid {segfaulted.pid} ended by SIGSEGV" in live.cli("status").stdout
+    assert "signal='SIGKILL'" in live.log()
+
+
+def test_an_orchestrator_that_has_become_the_guard_is_not_called_dead(workspace):
+    live = workspace(good=None)
+    guard = live.serve_kept("good")
+    before = live.state()
+    guard.kill()
+    guard.wait()
+    live.until(lambda state: state.orchestrator not in {None, before.orchestrator})
+    assert live.of(OrchestratorLost) == [OrchestratorLost(identity=before.orchestrator, became_guard=True)]
+    assert f"orchestrator pid {before.orchestrator.pid} became the guard" in live.cli("status").stdout
+
+
 @pytest.mark.scenario("B-44")
 @pytest.mark.parametrize("number", ["SIGKILL", "SIGSEGV"])
 def test_a_signal_that_ended_an_orphan_is_in_the_journal(workspace, number):

@@ -52,6 +52,10 @@ class Guarded:
         lines = self.path.read_text().splitlines() if self.path.exists() else []
         return [fact[key] for fact in map(json.loads, lines) if key in fact]
 
+    def told_of(self, pid: int) -> list[str]:
+        """How a process ended, as the guard told it, once for each orchestrator that heard it."""
+        return [line for line in "".join(self.told("said")).splitlines() if line.startswith(f"reaped {pid} ")]
+
     def pids(self, count: int) -> list[int]:
         """The pids of the first lives, once there have been that many."""
 

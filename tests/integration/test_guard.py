@@ -139,7 +139,7 @@ def test_a_signal_between_two_lives_is_told_to_the_next_one_at_once(tmp_path):
         until(lambda: "started again" in (tmp_path / "guard.log").read_text())
         it.process.send_signal(signal.SIGTERM)
         assert it.process.wait(10) == 0
-        assert it.told("said") == ["signal SIGTERM\n"]
+        assert "".join(it.told("said")).splitlines()[-1] == "signal SIGTERM"
 
 
 def test_asked_to_end_it_starts_nothing_again_that_cannot_begin(tmp_path):
@@ -187,11 +187,11 @@ def test_how_an_orphan_ended_is_told_to_every_orchestrator_from_then_on(tmp_path
         os.kill(first, signal.SIGKILL)
         second = it.pids(2)[1]
         os.kill(orphan.pid, signal.SIGTERM)
-        line = f"reaped {orphan.pid} {orphan.start_ticks} {7 << 8}\n"
-        assert until(lambda: it.told("said")) == [line]
+        line = f"reaped {orphan.pid} {orphan.start_ticks} {7 << 8}"
+        assert until(lambda: it.told_of(orphan.pid)) == [line]
         os.kill(second, signal.SIGKILL)
         it.pids(3)
-        assert until(lambda: it.told("said")[1:]) == [line]
+        assert until(lambda: it.told_of(orphan.pid)[1:]) == [line]
 
 
 def test_what_ended_while_there_was_no_orchestrator_is_told_too(tmp_path):
@@ -202,7 +202,22 @@ def test_what_ended_while_there_was_no_orchestrator_is_told_too(tmp_path):
         os.kill(first, signal.SIGKILL)
         os.kill(orphan.pid, signal.SIGKILL)
         it.pids(2)
-        assert until(lambda: it.told("said")) == [f"reaped {orphan.pid} {orphan.start_ticks} 9\n"]
+        assert until(lambda: it.told_of(orphan.pid)) == [f"reaped {orphan.pid} {orphan.start_ticks} 9"]
+
+
+def test_how_an_orchestrator_ended_is_told_to_the_next_ones(tmp_path):
+    with guarded(
+        tmp_path,
+        "if again == '0':\n    os.write(int(say), b'started\\n'); tell(started=True); sys.exit(3)\nserve()",
+    ) as it:
+        second = it.pids(2)[1]
+        first = it.told("pid")[0]
+        (line,) = until(lambda: it.told_of(first))
+        assert line.endswith(f" {3 << 8}")
+        found = identify(second)
+        assert found is not None
+        os.kill(second, signal.SIGKILL)
+        assert until(lambda: it.told_of(second)) == [f"reaped {second} {found.start_ticks} 9"]
 
 
 def test_it_leaves_no_zombies_and_never_wakes_without_a_reason(tmp_path):
@@ -213,7 +228,7 @@ def test_it_leaves_no_zombies_and_never_wakes_without_a_reason(tmp_path):
         it.pids(2)
         os.kill(orphan.pid, signal.SIGTERM)
         until(lambda: not Path(f"/proc/{orphan.pid}").exists())
-        until(lambda: it.told("said"))
+        until(lambda: it.told_of(orphan.pid))
         asleep = until(lambda: switches(it.process.pid) if waits(it.process.pid) else 0)
         with pytest.raises(subprocess.TimeoutExpired):
             it.process.wait(1.0)

@@ -32,6 +32,21 @@ def test_an_event_without_a_switch_or_a_field_is_a_line_too():
     assert line == "     3  2026-03-01T12:00:00.123Z       -  process.exited"
 
 
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        ({"identity": {"pid": 12}, "signal": "SIGKILL", "code": None}, "orchestrator pid 12 ended by SIGKILL"),
+        ({"identity": {"pid": 12}, "signal": "", "code": 3}, "orchestrator pid 12 ended with exit code 3"),
+        ({"identity": {"pid": 12}}, "orchestrator pid 12 ended, nobody knows how"),  # as older releases stored it
+        ({"identity": {"pid": 12}, "became_guard": True}, "pid 12 became the guard, in place of a dead one"),
+        ({"identity": 5, "signal": "\x1b"}, "orchestrator pid None ended by \\x1b"),
+    ],
+)
+def test_how_an_orchestrator_was_lost_is_said_in_words(data, words):
+    line = short(document(row(json.dumps(data), "orchestrator.lost", switch=None)))
+    assert line.endswith(f"{words})")
+
+
 def test_a_document_holds_the_whole_envelope():
     assert document(row()) == {
         "seq": 3,

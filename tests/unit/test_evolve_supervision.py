@@ -114,6 +114,16 @@ def test_only_the_one_that_was_there_can_be_lost():
         History().begun().add(OrchestratorLost(identity=SUCCESSOR))
 
 
+def test_how_the_last_one_was_lost_is_known_until_one_ends_in_good_order():
+    history = History().begun()
+    lost = OrchestratorLost(identity=ME, signal="SIGKILL")
+    history.add(lost, orchestrator_started(me=SUCCESSOR))
+    assert history.state.lost == lost
+    assert history.state.lost_at is not None
+    history.add(SHUTDOWN, STOPPED)
+    assert (history.state.lost, history.state.lost_at) == (None, None)
+
+
 def test_a_lost_orchestrator_takes_its_control_server_along_and_nothing_else():
     history = History().serving("a")
     history.add(ControlListening(host="127.0.0.1", port=5050), SHUTDOWN)

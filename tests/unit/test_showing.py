@@ -4,7 +4,7 @@ import attrs
 import pytest
 
 from journal.clock import S, Stamp
-from journal.events import LeftBehind, Role
+from journal.events import LeftBehind, OrchestratorLost, Role
 from journal.identity import Identity
 from orchestrator import showing
 from projections.state import Control, Outcome, OutcomeState, Parked, Process, Unresponsive, WorkspaceState
@@ -76,6 +76,21 @@ def test_while_a_guard_is_about_to_start_the_next_one_nobody_is_told_to_start_on
     text = showing.status_text(guarded, alive=False, now=NOW, guard_alive=True)
     assert "orchestrator  not running; its guard (pid 99) is starting it again" in text
     assert "spawn" not in text
+
+
+def test_how_the_one_before_died_is_said():
+    lost = OrchestratorLost(identity=Identity(98, 5, "boot"), signal="SIGKILL")
+    state = attrs.evolve(SERVING, lost=lost, lost_at=ago(300))
+    lines = showing.status_text(state, alive=True, now=NOW).splitlines()
+    assert lines[-1] == "  before it   orchestrator pid 98 ended by SIGKILL; that was found 5 min ago"
+    facts = showing.status_facts(state, alive=True, now=NOW)["lost"]
+    assert facts == {
+        "pid": 98,
+        "code": None,
+        "signal": "SIGKILL",
+        "became_guard": False,
+        "found": "1970-01-01T00:11:40.000Z",
+    }
 
 
 def test_with_a_dead_orchestrator_the_state_is_called_last_known():

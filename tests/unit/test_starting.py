@@ -55,6 +55,14 @@ def test_a_predecessor_that_never_stopped_is_lost_first():
     assert isinstance(started, OrchestratorStarted)
 
 
+def test_how_the_guard_says_that_it_ended_is_journaled_of_that_predecessor_only():
+    killed = OrchestratorLost(identity=OLD, signal="SIGKILL")
+    assert events(WorkspaceState(orchestrator=OLD), StartOptions(lost=killed))[0] == killed
+    other = OrchestratorLost(identity=Identity(11, 1, "boot"), signal="SIGKILL")
+    assert events(WorkspaceState(orchestrator=OLD), StartOptions(lost=other))[0] == OrchestratorLost(identity=OLD)
+    assert len(events(WorkspaceState(), StartOptions(lost=killed))) == 1
+
+
 def test_another_environment_than_the_one_that_serves_is_a_switch():
     drafts = first_events(serving("stable"), NEW, "1.0", StartOptions("nightly"), NOW, Config())
     kinds = [type(draft.event) for draft in drafts]

@@ -134,7 +134,9 @@ def test_a_death_of_the_orchestrator_on_the_way_is_told():
     history = serving()
     history.ask("new", "old")
     lost = history.add(OrchestratorLost(identity=SUPERVISOR.identity))
-    assert story_of(history.events).takeovers == (lost,)
+    story = story_of(history.events)
+    assert story.takeovers == (lost,)
+    assert story.losses == (f"orchestrator pid {SUPERVISOR.identity.pid} ended, nobody knows how",)
 
 
 def test_a_tolerated_sync_is_a_note_and_the_switch_goes_on():

@@ -200,10 +200,11 @@ def test_a_recovery_and_a_rollback_are_called_so():
 def test_a_takeover_and_a_start_by_hand_are_mentioned():
     history = serving()
     history.ask("new", "old")
-    lost = history.add(OrchestratorLost(identity=SUPERVISOR.identity))
+    lost = history.add(OrchestratorLost(identity=SUPERVISOR.identity, signal="SIGKILL"))
     history.end(SwitchAborted(error="by hand", manual=True, recovery_command=""))
     shown = text(history, NOTHING)
-    assert f"the orchestrator died on the way (event {lost})" in section(shown, "done")
+    how = f"orchestrator pid {SUPERVISOR.identity.pid} ended by SIGKILL (event {lost}); its successor went on"
+    assert f"on the way {how}" in section(shown, "done")
     assert section(shown, "serves now") == "a ComfyUI started by hand; no orchestrator is at work"
 
 

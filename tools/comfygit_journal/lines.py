@@ -9,10 +9,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from comfygit_journal.escaping import cut, escaped
+from projections.endings import ended
 
 VALUE_LENGTH = 100
 """Characters of one value in a line."""
 _NAME_LENGTH = 22
+_LOST = "orchestrator.lost"
 
 
 def iso(wall_ns: Any) -> str:
@@ -71,9 +73,17 @@ def cells(found: Mapping[str, Any]) -> tuple[str, str, str, str, str]:
     switch = "-" if found["switch"] is None else f"#{found['switch']}"
     data = found["data"]
     said = [f"{escaped(str(key))}={value_of(value)}" for key, value in data.items()] if isinstance(data, dict) else []
+    if found["type"] == _LOST and isinstance(data, dict):
+        said.append(f"({escaped(_loss(data))})")
     if "damaged" in found:
         said.append(f"DAMAGED: {found['damaged']}")
     return escaped(str(found["seq"])), found["at"], escaped(switch), escaped(str(found["type"])), " ".join(said)
+
+
+def _loss(data: Mapping[str, Any]) -> str:
+    identity = data.get("identity")
+    pid = identity.get("pid") if isinstance(identity, dict) else None
+    return ended(pid, data.get("code"), data.get("signal"), became_guard=data.get("became_guard"))
 
 
 def short(found: Mapping[str, Any]) -> str:

@@ -108,7 +108,7 @@ def _done(story: Story) -> Iterator[str]:
     if story.nothing_stopped:
         yield f"{escaped(story.serving)} was not stopped"
     if story.takeovers:
-        yield f"the orchestrator died on the way (event {story.takeovers[0]}); its successor went on"
+        yield f"on the way {escaped(story.losses[0])} (event {story.takeovers[0]}); its successor went on"
 
 
 def _restored(restored: Restored) -> Iterator[str]:
