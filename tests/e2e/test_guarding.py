@@ -79,6 +79,10 @@ def test_a_killed_orchestrator_is_there_again_and_has_adopted_the_same_comfyui(w
     assert [event.manual for event in live.of(OrchestratorStarted)] == [True, False, False]
     assert len(live.of(GuardStarted)) == 1
     assert len(live.starts("good")) == 1
+    live.leave(42)
+    live.until(lambda state: state.serving == "good" and state.main_process.identity != main)
+    (exited,) = live.of(ProcessExited)
+    assert (exited.code, exited.cause) == (42, ExitCause.RESTART)
 
 
 def test_how_an_orchestrator_ended_is_told_wherever_somebody_looks(workspace):
