@@ -1,6 +1,6 @@
 """The control server: what panels and command lines ask a running orchestrator over HTTP, on this machine only.
 
-GET /health, /status, /logs and their `/v2/comfygit/` names, POST /restart and /kill. Who is refused: `guard`.
+GET /health, /status, /logs and their `/v2/comfygit/` names, POST /restart and /kill. Who is refused: `refusing`.
 `/logs` answers `{"logs": [{"timestamp", "level", "message"}, ...]}`, oldest first: the panel in the browser shows level
 and message of each entry.
 """
