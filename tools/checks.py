@@ -142,7 +142,9 @@ def parser() -> argparse.ArgumentParser:
     ours.add_argument("--unit", action="store_true", help="only the pure tests")
     ours.add_argument("--integration", action="store_true", help="only those with real SQLite, processes, sockets")
     ours.add_argument("--cov", action="store_true", help="measure coverage (the whole run does, and demands 90 %%)")
-    ours.add_argument("--long", action="store_true", help="many more generated examples per property")
+    ours.add_argument(
+        "--long", action="store_true", help="many more examples, 10,000 histories, 2,000 kills, all mutants and sweeps"
+    )
     return ours
 
 
