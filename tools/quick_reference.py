@@ -27,6 +27,7 @@ from orchestrator.cli import ARGS
 from orchestrator.cli import cli as orchestrator_cli
 from orchestrator.control import refusing
 from orchestrator.inbox import COMMAND
+from orchestrator.occupancy import SINGLETON
 from projections import views
 from quick_reference_texts import CONTROL_ROUTES, EXIT_CODES, FILES, VARIABLES
 
@@ -201,7 +202,7 @@ def _signature(value: Callable[..., Any], *, bound: bool = False) -> str:
 
 
 def _files() -> Rows:
-    _undescribed("files of .metadata", {*views.WHEN_TAKING, COMMAND} - FILES.keys())
+    _undescribed("files of .metadata", {*views.WHEN_TAKING, COMMAND, SINGLETON} - FILES.keys())
     return ((f"`{name}`", *about) for name, about in FILES.items())
 
 

@@ -7,6 +7,7 @@ from orchestrator import guard
 from orchestrator.control import refusing
 from orchestrator.deciding.settling import EXIT_RESTART, EXIT_SWITCH
 from orchestrator.inbox import COMMAND
+from orchestrator.occupancy import SINGLETON
 from orchestrator.processes.table import SPAWN_MARKER
 from projections import views
 
@@ -27,6 +28,7 @@ FILES = {
     "journal.db": ("truth", "every event: SQLite, append-only, hash-chained"),
     "journal.head": ("truth", "last seq and its hash; rewritten at each append, so that others can watch it"),
     "journal.lock": ("lock", "held by whoever appends, for as long as that takes"),
+    SINGLETON: ("lock", "held by the orchestrator for as long as it lives; empty"),
     views.REQUEST: ("inbox, view", "the switch under way: `target_env`, `source_env`, `timestamp`"),
     COMMAND: ("inbox", "`command`: restart, shutdown or abort_switch; written by rename"),
     views.STATUS: ("view", "how the switch stands: `state`, `progress`, `message`, `error`"),
