@@ -7,7 +7,7 @@ installs packages, or that leaves. A wrong "no" would refuse a good environment;
 
 Standard library only, Python 3.9 and later: nothing else of this project can be imported here.
 """
-# ruff: noqa: E402, PTH100, PTH118, PTH120, PTH123, PTH207
+# ruff: noqa: E402, PTH118, PTH120, PTH123, PTH207
 
 from __future__ import annotations
 
@@ -293,9 +293,8 @@ def examine(main: str, search: list[str]) -> tuple[str, str]:
 if __name__ == "__main__":
     gc.disable()  # syntax trees are many objects without cycles: saves a third of the time
     warnings.simplefilter("ignore")
-    folder = os.path.abspath(sys.argv[1])
-    os.chdir(folder)
-    found, noted = examine(os.path.realpath(os.path.join(folder, "main.py")), sys.path)
+    os.chdir(sys.argv[1])
+    found, noted = examine(os.path.realpath("main.py"), sys.path)
     version = ".".join(map(str, sys.version_info[:3]))
     verdict = {"ok": not found, "problem": found[:600], "python": version, "note": noted[:600]}  # one line of a log
     sys.stdout.write(json.dumps(verdict) + "\n")
