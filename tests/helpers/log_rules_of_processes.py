@@ -253,7 +253,7 @@ class StartRules(LogRules):
         self.recovery_due = False
         self.recovered = False
         self.ended_badly: set[str] = set()
-        self.completed: dict[int, Stamp] = {}
+        self.completed: dict[int, Stamp | None] = {}
         self.critical = False
 
     def _attempt(self, _state: WorkspaceState, _recorded: Recorded, _event: object) -> None:
@@ -296,7 +296,9 @@ class StartRules(LogRules):
     def _restart_requested(self, _state: WorkspaceState, _recorded: Recorded, _event: object) -> None:
         self._forgive()
 
-    def _switch_requested(self, _state: WorkspaceState, _recorded: Recorded, event: SwitchRequested) -> None:
+    def _switch_requested(self, state: WorkspaceState, _recorded: Recorded, event: SwitchRequested) -> None:
+        if state.main is not None:
+            self.completed[state.main] = None  # a new request ends the probation, also one that comes to nothing
         self.synced, self.not_before, self.recovery_due = "", None, False
         if event.kind is not SwitchKind.RECOVER:
             self._forgive()

@@ -56,6 +56,7 @@ class SimulatedOrchestrator:
     machine: SimulatedMachine
     me: Identity
     signal: str = ""
+    signalled_ns: int | None = None
     probe: ProbeFacts | None = None
     probing: bool = False
     looks: Looks | None = None
@@ -151,10 +152,16 @@ class SimulatedOrchestrator:
 
     # ----------------------------------------------------------- doing
 
+    def get_signal(self, name: str) -> None:
+        """To end. Waiting for that begins with the first of them."""
+        self.signal = name
+        if self.signalled_ns is None:
+            self.signalled_ns = self.machine.now_ns
+
     def use_up(self, took: frozenset[Took]) -> None:
         """Forget what a decision was made of."""
         if Took.SIGNAL in took:
-            self.signal = ""
+            self.signal, self.signalled_ns = "", None
         if Took.PROBE in took:
             self.probe = None
 

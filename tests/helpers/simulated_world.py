@@ -15,6 +15,7 @@ from orchestrator.actions import Act, Wait
 from orchestrator.config import Config
 from orchestrator.decide import plan
 from orchestrator.starting import StartOptions, first_events
+from projections.state import Goal
 from tests.helpers.broken_invariant import BrokenInvariantError, must
 from tests.helpers.simulated_comfyui import SimulatedEnvironment
 from tests.helpers.simulated_orchestrator import SimulatedOrchestrator
@@ -28,6 +29,8 @@ GUARD_RETRY_S = 1.0
 """How long it waits where that was in vain."""
 RETRY_S = 1.0
 """How soon the loop tries again where nothing could be appended."""
+LEAVES_AFTER_S = 2.0
+"""How long a signal to end waits where nothing can be appended."""
 
 
 class _Died(Exception):  # noqa: N818 - it is no error: the orchestrator was killed here
@@ -124,7 +127,7 @@ class SimulatedWorld(SimulatedWorkspace):
     def signal_orchestrator(self, name: str = "SIGTERM") -> None:
         """Send it a signal."""
         if self.orchestrator is not None:
-            self.orchestrator.signal = name
+            self.orchestrator.get_signal(name)
             self.machine.woken = True
 
     def append(self, *drafts: Draft, role: str = "orchestrator", by: Identity | None = None) -> None:
@@ -163,7 +166,9 @@ class SimulatedWorld(SimulatedWorkspace):
         if self.orchestrator is None:
             return not self.machine.guarded or state.orchestrator is None
         settled = state.job is None and state.worker is None and not state.restart_asked and not self.machine.files
-        if not settled or self.machine.woken or self.orchestrator.probing:
+        if not settled or self.machine.woken or self.orchestrator.probing or self.orchestrator.signal:
+            return False
+        if state.goal is Goal.STOP:
             return False
         main = state.main_process
         serves = main is not None and main.confirmed is not None and main.stopping is None
@@ -197,9 +202,19 @@ class SimulatedWorld(SimulatedWorkspace):
             pass
         except DiskFullError:
             self.machine.woken, self._wake_ns = False, self.machine.now_ns + seconds(RETRY_S)
+            self._leave_if_asked()
         except BrokenInvariantError as error:
             message = f"{error}\n{self.story()}"
             raise BrokenInvariantError(message) from error
+
+    def _leave_if_asked(self) -> None:
+        """As the loop does where its end cannot be journaled; its guard leaves with it."""
+        orchestrator = self.orchestrator
+        if orchestrator is None or orchestrator.signalled_ns is None:
+            return
+        if self.machine.now_ns >= orchestrator.signalled_ns + seconds(LEAVES_AFTER_S):
+            self.exit_status = 1
+            self.kill_both()
 
     def _turn(self) -> None:
         """What the loop does when it is awake: look, plan, append, perform."""

@@ -531,6 +531,22 @@ def test_a_worker_that_takes_its_time_to_die_does_not_keep_comfyui_waiting():
     assert world.machine.now_ns / S - began_s == pytest.approx(2.0, abs=0.06)
 
 
+def test_a_signal_that_cannot_be_journaled_ends_it_all_the_same_and_the_next_one_takes_up_what_runs():
+    world = serving("b")
+    world.machine.full = True
+    world.signal_orchestrator()
+    world.run(1.5)
+    assert world.orchestrator is not None
+    world.run(2.5)
+    assert (world.orchestrator, world.exit_status) == (None, 1)
+    assert [process.environment for process in world.machine.alive()] == ["a"]
+    world.machine.full = False
+    world.run_orchestrator()
+    world.run_to_rest()
+
+    assert (world.state.serving, starts(world)) == ("a", ["a"])
+
+
 def test_a_manual_start_in_the_middle_of_a_switch_ends_us_and_is_still_shown():
     world = serving("b")
     world.ask_switch("b")
