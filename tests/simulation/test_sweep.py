@@ -1,7 +1,7 @@
 """One death at every point there is: after each transaction, and after each effect before its outcome, of every story.
 
-The orchestrator dies at every point of every story, its guard starts another one; and of those with accidents also without
-a guard, where a person does. `tools/test --long` sweeps all of them by hand too, and lets guards and ComfyUIs die.
+The orchestrator dies at every point of every story, its guard starts another one; and at a third of those with accidents also
+without a guard, where a person does. `tools/test --long` sweeps all of them by hand too, and lets guards and ComfyUIs die.
 """
 
 import pytest
@@ -34,7 +34,8 @@ IN_OTHER_WAYS = STORIES if IS_LONG else {}
     ],
 )
 def test_one_death_at_every_boundary(name, death):
-    assert swept(STORIES[name], death) > 0
+    every = 1 if IS_LONG or death is Death.GUARDED else 3
+    assert swept(STORIES[name], death, every, 1 + len(name) % every) > 0  # some begin with the second, or the third
 
 
 def test_there_are_stories_enough():
