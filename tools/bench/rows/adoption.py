@@ -28,9 +28,9 @@ IMPORTS = "import time, orchestrator.cli, orchestrator.running; print(time.monot
 
 def measure(session: Session) -> Iterator[Row]:
     """The time, twice, and the starts in vain."""
-    imports = Sample("imports alone", tuple(_imports_ms(session) for _ in range(session.n(10))))
+    imports = Sample("imports alone", tuple(_imports_ms(session) for _ in range(session.n(10, 1))))
     found = []
-    for _ in range(session.n(10)):
+    for _ in range(session.n(10, 1)):
         with Ours(session) as ours:  # a new one: the guard waits longer before each further start
             found.append(_kill_and_adopt(ours))
     yield Row(

@@ -29,7 +29,7 @@ def measure(session: Session) -> Iterator[Row]:
     """Two commands on a journal of some length, the control server's status, who comes too late, and a log."""
     folder = session.fresh("asked")
     write_long_journal(folder, EVENTS)
-    count = session.n(25)
+    count = session.n(25, 1)
     pair = [
         ("log", "`comfygit-journal log -n 20`", _command("journal", "log", "-n", "20"), LOG_TIMES),
         ("status", "`comfygit-orchestrator status`", _command("orchestrator", "status"), STATUS_TIMES),

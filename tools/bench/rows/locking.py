@@ -108,7 +108,7 @@ def _rounds(session: Session) -> list[int]:
 
     Contenders of one lock wait for each other, so there is a group for each core, all at it at once.
     """
-    groups = [_group(session) for _ in range(min(os.cpu_count() or 1, GROUPS_MAX))]
+    groups = [_group(session) for _ in range(session.n(min(os.cpu_count() or 1, GROUPS_MAX), 1))]
     try:
         for group in groups:
             for contender in group.contenders:
