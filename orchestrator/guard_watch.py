@@ -30,6 +30,7 @@ class GuardWatch:
         self._link.say_started()
         self._link.on_heard = self._pass_on
         self._link.listen()
+        self._pass_on()  # also what somebody has read from it before us
         asyncio.get_running_loop().add_reader(self._link.fileno(), self._hear)
 
     def stop(self) -> None:
@@ -43,7 +44,9 @@ class GuardWatch:
             self._taking_over = asyncio.get_running_loop().create_task(self._take_its_place())
 
     def _pass_on(self) -> None:
-        self._on_word(self._link.next_signal())
+        while name := self._link.next_signal():
+            self._on_word(name)
+        self._on_word("")
 
     async def _take_its_place(self) -> None:
         """As if we had been killed: whatever is under way, the next orchestrator goes on with it.

@@ -66,6 +66,14 @@ class UnhurriedHandler(logging.Handler):
                 return  # nobody reads any more
 
 
+def _stderr() -> int | None:
+    """None where somebody has put something else in its place."""
+    try:
+        return sys.stderr.fileno()
+    except (OSError, AttributeError):
+        return None
+
+
 @contextmanager
 def own_log(file: Path | None, terminal: int | None = None) -> Iterator[None]:
     """Log to `file` (mode 0600) and to `terminal`, a descriptor, stderr unless given; without `file` stderr is that file."""
@@ -75,10 +83,8 @@ def own_log(file: Path | None, terminal: int | None = None) -> Iterator[None]:
     else:
         os.close(open_appending(file))
         handlers.append(logging.FileHandler(file, encoding="utf-8", errors="backslashreplace"))
-        if terminal is None and sys.stderr is not None:
-            terminal = sys.stderr.fileno()
-        if terminal is not None:
-            handlers.append(UnhurriedHandler(terminal))
+        terminal = _stderr() if terminal is None else terminal
+        handlers.append(logging.StreamHandler(sys.stderr) if terminal is None else UnhurriedHandler(terminal))
     root = logging.getLogger()
     level = root.level
     root.setLevel(logging.INFO)

@@ -163,9 +163,9 @@ def test_a_guard_that_is_killed_before_its_orchestrator_listens_is_replaced_too(
     until(lambda: Path(f"/proc/{guard.pid}/task/{guard.pid}/children").read_text())
     guard.kill()
     guard.wait()
-    state = live.until(lambda state: state.serving == "good" and state.guard is not None)
-    assert is_alive(state.guard)
-    assert [event.manual for event in live.of(OrchestratorStarted)] == [True]
+    state = live.until(lambda state: state.serving == "good" and state.guard is not None and is_alive(state.guard))
+    assert live.of(OrchestratorStarted)[0].manual
+    assert len(live.starts("good")) == 1
     os.kill(state.guard.pid, signal.SIGTERM)
     until(lambda: not is_alive(state.guard))
 

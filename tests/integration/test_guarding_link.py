@@ -44,10 +44,25 @@ def test_a_signal_is_passed_on_also_when_somebody_asks_how_a_process_ended_first
         it.say("signal SIGTERM")
         assert it.link.wait_status(own_identity()) is None
         watch.stop()
-        return words
+        return list(filter(None, words))
 
     with line() as it:
         assert asyncio.run(live(it)) == ["SIGTERM"]
+
+
+def test_a_signal_that_somebody_has_read_from_the_pipe_before_is_passed_on_too():
+    async def live(it: Line) -> list[str]:
+        words: list[str] = []
+        watch = GuardWatch(it.link, words.append, str)
+        it.say("signal SIGINT")
+        it.say("signal SIGTERM")
+        assert it.link.wait_status(own_identity()) is None
+        watch.start()
+        watch.stop()
+        return list(filter(None, words))
+
+    with line() as it:
+        assert asyncio.run(live(it)) == ["SIGINT", "SIGTERM"]
 
 
 def test_a_signal_that_waits_already_is_passed_on_before_the_loop_has_its_first_turn():
@@ -57,7 +72,7 @@ def test_a_signal_that_waits_already_is_passed_on_before_the_loop_has_its_first_
         it.say("signal SIGINT")
         watch.start()
         watch.stop()
-        return words
+        return list(filter(None, words))
 
     with line() as it:
         assert asyncio.run(live(it)) == ["SIGINT"]

@@ -29,7 +29,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.no_cover, pytest.mark.timeout(900)]
 IS_LONG = settings.get_current_profile_name() == "long"
 ROUNDS = 5 if IS_LONG else 1
 """Each is a test of its own, so that several processes share them, with sequences of its own."""
-SEQUENCES = 100 if IS_LONG else 12
+SEQUENCES = 100 if IS_LONG else 8
 
 MID_SYNC_S = 2.5
 """After a restart was asked for: ComfyUI takes 1.9 s to end, a sync 1 s."""
