@@ -14,6 +14,7 @@ from typing import Any
 import attrs
 
 from journal.codec import Draft
+from journal.errors import JournalError
 from journal.identity import Identity, identify, is_alive
 from journal.store import Journal
 from orchestrator import guard
@@ -86,10 +87,14 @@ class Executioner:
 
         def appending(journal: Journal, drafts: Sequence[Draft], *rest: Any, **named: Any) -> Any:
             self._no_effect_has_followed()
-            order = self._order_for(drafts)
+            seen, order = self._seen, self._order_for(drafts)
             if order is not None and order.moment == "before":
                 self._die(order)
-            recorded = append(journal, drafts, *rest, **named)
+            try:
+                recorded = append(journal, drafts, *rest, **named)
+            except JournalError:  # somebody else came first, say: it is decided again
+                self._seen = seen
+                raise
             if order is not None and order.moment == "after":
                 self._die(order)
             self._due = order if order is not None and order.moment == "performed" else None
