@@ -92,8 +92,15 @@ def assert_good_serves_and_nothing_else_runs(live, number):
 
 
 @pytest.mark.scenario("B-10")
-@pytest.mark.parametrize("abort", [by_command, by_file, twice])
-@pytest.mark.parametrize("stages", [["preparing", "syncing", "clearing"], ["starting", "validating", "rolling_back"]])
+@pytest.mark.parametrize(
+    ("stages", "abort"),
+    [
+        (["preparing", "syncing", "clearing"], by_command),
+        (["starting", "validating", "rolling_back"], by_command),
+        (["preparing", "clearing", "validating"], by_file),
+        (["syncing", "starting", "rolling_back"], twice),
+    ],
+)
 def test_an_abort_in_any_stage_leaves_the_old_one_serving(workspace, mute_url, abort, stages):
     slowly = {"ignore_sigint": True, "start_delay_s": 1.5}  # held in clearing, and in rolling back
     live = workspace(good=slowly, **dict.fromkeys(stages))

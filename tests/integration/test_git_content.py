@@ -356,7 +356,7 @@ def contents(draw: st.DrawFn) -> dict[str, Entry]:
 @given(first=contents(), second=contents())
 @example(first={".cec/a": Entry(FILE, b"")}, second={".cec/a/b": Entry(LINK, b"..")})
 @example(first={".cec/a": Entry(LINK, b"b"), ".cec/b/c": Entry(FILE, b"")}, second={".cec/a/c": Entry(FILE, b"x")})
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @pytest.mark.timeout(120)
 def test_what_was_kept_comes_back_byte_for_byte_after_any_change(built, first, second):
     with tempfile.TemporaryDirectory() as folder:
