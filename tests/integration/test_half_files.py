@@ -20,7 +20,7 @@ from tests.helpers.histories import History
 pytestmark = [pytest.mark.slow, pytest.mark.no_cover, pytest.mark.scenario("B-04")]
 
 REWRITES = 20_000
-HEADS = 10_000
+HEADS = 20_000
 """Rewrites of the head file: the same 48 bytes in place, so that two reads have to agree."""
 
 READER = """
