@@ -34,8 +34,10 @@ class GuardWatch:
         asyncio.get_running_loop().add_reader(self._link.fileno(), self._hear)
 
     def stop(self) -> None:
-        """Listen no more."""
+        """Listen no more; its place is not taken any more either. Twice is harmless."""
         asyncio.get_running_loop().remove_reader(self._link.fileno())
+        if self._taking_over is not None:
+            self._taking_over.cancel()
 
     def _hear(self) -> None:
         self._link.listen()
@@ -55,7 +57,9 @@ class GuardWatch:
         now on a signal waits for the new guard; one that came before goes through the loop, and waits too if nobody heeds it.
         """
         before = signal.pthread_sigmask(signal.SIG_BLOCK, AWAITED)
-        for _ in range(_TURNS):
-            await asyncio.sleep(0)
-        self._link.take_its_place(again=True, unheeded=filter(None, [self._unheeded()]))
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        try:
+            for _ in range(_TURNS):
+                await asyncio.sleep(0)
+            self._link.take_its_place(again=True, unheeded=filter(None, [self._unheeded()]))
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -3,9 +3,9 @@
 import asyncio
 import importlib
 import logging
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import attrs
@@ -156,26 +156,45 @@ async def supervising(ledger: Ledger, options: RunOptions) -> AsyncIterator[Supe
     hooks = Hooks(supervisor, narrator)
     control = ControlServer(hooks, public_origin=config.public_origin or "")
     beside = [_beside(_open_control(control, supervisor)), _beside(narrator.mirror())]
-    watch = None if options.guard is None else GuardWatch(options.guard, supervisor.signalled, supervisor.unheeded)
-    if watch is not None:
-        watch.start()
-    output = OutputFollower(ledger) if options.foreground else None
-    if output is not None:
-        output.start()
     try:
-        yield supervisor
+        with _shown(ledger, options), _heard(options.guard, supervisor):
+            yield supervisor
     finally:
         await supervisor.close()
-        if watch is not None:
-            watch.stop()
-        if output is not None:
-            output.stop()
         for task in beside:
             task.cancel()
         await asyncio.gather(*beside, return_exceptions=True)
         await control.stop()
         narrator.finish()
         children.close()
+
+
+@contextmanager
+def _heard(guard: GuardLink | None, supervisor: Supervisor) -> Iterator[None]:
+    """Until the very end of the loop: what has ended does not take a dead guard's place."""
+    if guard is None:
+        yield
+        return
+    watch = GuardWatch(guard, supervisor.signalled, supervisor.unheeded)
+    watch.start()
+    try:
+        yield
+    finally:
+        watch.stop()
+
+
+@contextmanager
+def _shown(ledger: Ledger, options: RunOptions) -> Iterator[None]:
+    """What ComfyUI prints, in the foreground."""
+    if not options.foreground:
+        yield
+        return
+    output = OutputFollower(ledger)
+    output.start()
+    try:
+        yield
+    finally:
+        output.stop()
 
 
 def _children_under(guard: GuardLink | None, journal_id: str) -> Children:

@@ -6,10 +6,12 @@ However that is, the switch ends, exactly one ComfyUI answers, the lock is free,
 import pytest
 from hypothesis import settings
 
-from journal.events import CATALOGUE
+from journal.events import CATALOGUE, OrchestratorStarted
+from journal.identity import is_alive
 from tests.helpers.dying_orchestrator import Order
 from tests.helpers.kill_stories import STORIES
 from tests.helpers.kills import Kill, random_kill, sooner, told
+from tests.helpers.waiting import until
 
 pytestmark = [pytest.mark.slow, pytest.mark.no_cover, pytest.mark.timeout(120)]
 
@@ -94,6 +96,16 @@ def test_a_random_kill_of_that_seed_does_no_harm_either(workspace, tmp_path, see
 @pytest.mark.parametrize("kill", kills() if IS_LONG else one_of_each(), ids=str)
 def test_whoever_is_killed_and_whenever_the_switch_ends_and_one_comfyui_answers(workspace, tmp_path, kill):
     assert told(workspace(**STORIES[kill.story].environments), kill, tmp_path)
+
+
+@pytest.mark.scenario("B-01")
+def test_what_has_ended_in_good_order_is_not_started_again_by_whoever_survives_the_guard(workspace, tmp_path):
+    live = workspace(**STORIES["an end"].environments)
+    assert told(live, Kill("an end", Order("orchestrator.stopped", who="guard")), tmp_path)
+    (started,) = live.of(OrchestratorStarted)
+    until(lambda: not is_alive(started.identity))
+    assert live.names()[-1] == "orchestrator.stopped"
+    assert live.of(OrchestratorStarted) == [started]
 
 
 def test_every_event_is_one_at_which_somebody_is_killed():
