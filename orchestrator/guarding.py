@@ -5,7 +5,6 @@ There is no guard on Windows, nor where an orchestrator runs inside somebody els
 
 import logging
 import os
-import signal
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, Self
 
@@ -15,6 +14,7 @@ from journal.events import OrchestratorLost
 from journal.identity import Identity, boot_id, identify, is_alive
 from orchestrator import guard
 from orchestrator.guarded_start import become_guard
+from orchestrator.processes.signals import signal_name
 from orchestrator.processes.table import row
 
 _LOG = logging.getLogger(__name__)
@@ -136,8 +136,7 @@ class GuardLink:
         code = os.waitstatus_to_exitcode(status)
         if code >= 0:
             return OrchestratorLost(identity=orchestrator, code=code)
-        name = next((one.name for one in signal.Signals if one == -code), f"SIG{-code}")  # real-time ones have no name
-        return OrchestratorLost(identity=orchestrator, signal=name)
+        return OrchestratorLost(identity=orchestrator, signal=signal_name(-code))
 
     def say_started(self) -> None:
         """From now on our death is no refusal: we are to be started again."""

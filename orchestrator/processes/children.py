@@ -4,7 +4,6 @@ Nothing here waits. A key is what names a process in the journal: the seq of the
 """
 
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -20,7 +19,7 @@ from orchestrator.processes.cgroups import leave
 from orchestrator.processes.errors import SpawnFailed, as_spawn_failed
 from orchestrator.processes.inherited_signals import defaults_for_children, keep_exit_codes
 from orchestrator.processes.output_file import is_locked, open_locked
-from orchestrator.processes.signals import open_child_pidfd, open_pidfd, send
+from orchestrator.processes.signals import open_child_pidfd, open_pidfd, send, signal_name
 from orchestrator.processes.spawn_groups import SpawnGroups
 from orchestrator.processes.table import SPAWN_MARKER, row
 from orchestrator.processes.tree import Ties, kin, members, topmost, tree
@@ -270,8 +269,4 @@ def _peek(child: _Child) -> Exit | None:
 
 def _exit(code: int) -> Exit:
     """From a code as Popen gives it: negative for a signal."""
-    return Exit(code, "", known=True) if code >= 0 else Exit(None, _signal_name(-code), known=True)
-
-
-def _signal_name(number: int) -> str:
-    return next((one.name for one in signal.Signals if one == number), f"SIG{number}")  # real-time ones have no name
+    return Exit(code, "", known=True) if code >= 0 else Exit(None, signal_name(-code), known=True)

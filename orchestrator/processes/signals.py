@@ -51,6 +51,11 @@ def send(identity: Identity, signal_name: str) -> bool:
         return False
 
 
+def signal_name(number: int) -> str:
+    """As in "SIGKILL", "SIG35" for one that has no name, as real-time ones."""
+    return next((one.name for one in signal.Signals if one == number), f"SIG{number}")
+
+
 def may_signal(identity: Identity) -> bool:
     """False for a process that lives and is another user's. On Windows nobody is asked."""
     if sys.platform == "win32":
