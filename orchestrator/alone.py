@@ -1,8 +1,8 @@
 """Being the only orchestrator of a workspace: its lock, and whether another one lives although the lock could be had."""
 
 from orchestrator.asking import living_orchestrator, read_state
-from orchestrator.occupancy import has_open, holder_in_words
-from orchestrator.singleton import IS_ENDED_BY, SINGLETON, AlreadyRunning, Singleton
+from orchestrator.occupancy import IS_ENDED_BY, has_open, holder_in_words, refusal
+from orchestrator.singleton import SINGLETON, AlreadyRunning, Singleton
 from orchestrator.workspace import Workspace
 from projections.state import WorkspaceState
 
@@ -15,8 +15,7 @@ def only_one(workspace: Workspace) -> Singleton:
     try:
         return Singleton.acquire(path)
     except AlreadyRunning as error:
-        named = holder_in_words(workspace.metadata)
-        raise AlreadyRunning(f"{workspace.root} is supervised already: {named}", error.hint) from error
+        raise AlreadyRunning(refusal(workspace.root, holder_in_words(workspace.metadata)), error.hint) from error
 
 
 def leave_to_another(workspace: Workspace, state: WorkspaceState) -> None:
@@ -25,5 +24,4 @@ def leave_to_another(workspace: Workspace, state: WorkspaceState) -> None:
     if known is None or not has_open(known.pid, workspace.metadata / SINGLETON):
         return
     where = "no control server" if state.control is None else f"http://{state.control.host}:{state.control.port}"
-    message = f"{workspace.root} is supervised already: orchestrator pid {known.pid}, {where}"
-    raise AlreadyRunning(message, IS_ENDED_BY)
+    raise AlreadyRunning(refusal(workspace.root, f"orchestrator pid {known.pid}, {where}"), IS_ENDED_BY)

@@ -77,13 +77,12 @@ def _be_guarded(metadata: Path, *, is_the_program: bool) -> None:
     """See that a guard is our parent: become it, if there is none. First of all, one that supervises already is named."""
     from orchestrator.guard import ENVIRON
     from orchestrator.guarded_start import become_guard, is_possible
-    from orchestrator.occupancy import holder_in_words, is_held
+    from orchestrator.occupancy import IS_ENDED_BY, holder_in_words, is_held, refusal
 
     if ENVIRON in os.environ:
         return
     if is_held(metadata):
-        hint = "it is shown by `comfygit-orchestrator status` and ended by `comfygit-orchestrator stop`"
-        raise OrchestratorError(f"{metadata.parent} is supervised already: {holder_in_words(metadata)}", hint)
+        raise OrchestratorError(refusal(metadata.parent, holder_in_words(metadata)), IS_ENDED_BY)
     if is_the_program and is_possible():
         become_guard()
 

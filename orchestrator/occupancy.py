@@ -11,6 +11,8 @@ from typing import Final
 SINGLETON: Final = ".orchestrator.lock"
 """The file whose kernel lock makes an orchestrator the only one of its workspace. Its content means nothing."""
 
+IS_ENDED_BY: Final = "it is shown by `comfygit-orchestrator status` and ended by `comfygit-orchestrator stop`"
+
 _PID_FILE: Final = ".orchestrator.pid"
 _PORT_FILE: Final = ".control_port"
 _DELETED: Final = " (deleted)"
@@ -62,13 +64,18 @@ def holder_in_words(metadata: Path) -> str:
     return f"orchestrator pid {pid}, " + ("no control server" if port is None else f"http://127.0.0.1:{port}")
 
 
+def refusal(root: Path, holder: str) -> str:
+    """What whoever comes second is told; `holder` as from `holder_in_words`."""
+    return f"{root} is supervised already: {holder}"
+
+
 def has_open(pid: int, path: Path) -> bool:
     """Whether that process has the lock file at `path` open, also one that somebody has deleted there since.
 
     The kernel's lock is on the file: with its name gone, whoever asks for the lock gets another file's. False where the
     process may not be looked at.
     """
-    return any(file.name == path.name and _is_same_folder(file.parent, path.parent) for file in _open_files(pid))
+    return any(file.name == path.name and is_same(file.parent, path.parent) for file in _open_files(pid))
 
 
 def _open_files(pid: int) -> Iterator[Path]:
@@ -85,7 +92,8 @@ def _open_files(pid: int) -> Iterator[Path]:
             yield Path(str(descriptor.readlink()).removesuffix(_DELETED))
 
 
-def _is_same_folder(one: Path, other: Path) -> bool:
+def is_same(one: Path, other: Path) -> bool:
+    """Whether both are there and the same, by whatever way."""
     try:
         return one.samefile(other)
     except OSError:

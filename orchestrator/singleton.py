@@ -6,11 +6,10 @@ from typing import Final, Self
 from filelock import FileLock, Timeout
 
 from orchestrator.errors import OrchestratorError
-from orchestrator.occupancy import SINGLETON
+from orchestrator.occupancy import IS_ENDED_BY, SINGLETON
 
-__all__ = ["IS_ENDED_BY", "SINGLETON", "AlreadyRunning", "Singleton"]
+__all__ = ["SINGLETON", "AlreadyRunning", "Singleton"]
 
-IS_ENDED_BY: Final = "it is shown by `comfygit-orchestrator status` and ended by `comfygit-orchestrator stop`"
 _TRIES: Final = 3
 _PAUSE_S: Final = 0.02
 """A command that only asks whether the lock is held has it for microseconds."""

@@ -15,7 +15,7 @@ from journal.events import OrchestratorLost, OrchestratorStopped, StatusCleared
 from journal.identity import Identity, identify, is_alive, own_identity
 from orchestrator import __version__
 from orchestrator.alone import leave_to_another, only_one
-from orchestrator.asking import watch
+from orchestrator.asking import living_guard, living_orchestrator, watch
 from orchestrator.compat.locking import discard_foreign, given_up
 from orchestrator.compat.opening import ledger_of, workspace_of
 from orchestrator.config import Config
@@ -150,7 +150,7 @@ def _end(ledger: Ledger) -> None:
 
 def _supervising(state: WorkspaceState) -> tuple[Identity, ...]:
     """The guard and the orchestrator, as far as they live."""
-    return tuple(one for one in (state.guard, state.orchestrator) if one is not None and is_alive(one))
+    return tuple(filter(None, (living_guard(state), living_orchestrator(state))))
 
 
 def _is_over(ledger: Ledger, within_s: float) -> bool:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from journal.identity import Identity
+from orchestrator.occupancy import is_same
 from orchestrator.processes.output_file import is_locked
 
 
@@ -20,11 +21,11 @@ def belongs(identity: Identity, log: Path, folder: Path) -> bool:
     if sys.platform != "linux" or is_locked(log):
         return True
     output, place = _opened(identity.pid, "fd/1"), _opened(identity.pid, "cwd")
-    if output is not None and _is_same(output.parent, log.parent):
+    if output is not None and is_same(output.parent, log.parent):
         return True
     if output is not None and output.name == log.name:
         return False  # of the same start, in another workspace; the environment's folder may be a link, and both's
-    return place is None or any(_is_same(above, folder) for above in (place, *place.parents))
+    return place is None or any(is_same(above, folder) for above in (place, *place.parents))
 
 
 def _opened(pid: int, what: str) -> Path | None:
@@ -35,10 +36,3 @@ def _opened(pid: int, what: str) -> Path | None:
         return found if os.path.samestat(link.stat(), found.stat()) else None
     except OSError:
         return None
-
-
-def _is_same(one: Path, other: Path) -> bool:
-    try:
-        return one.samefile(other)
-    except OSError:
-        return False
