@@ -37,6 +37,7 @@ from journal.masking import mask
 from orchestrator.ledger import Ledger
 from orchestrator.logs.switch_log import LogEntry, OutputMirror, SwitchLog
 from orchestrator.workspace import Workspace
+from projections.endings import left_in_words
 from projections.evolve_processes import describe_exit
 from projections.state import WorkKind
 
@@ -161,7 +162,7 @@ _LONG: Final = frozenset({"log_tail", "command", "content", "content_base64", "n
 
 def _notes(event: Event) -> tuple[str, ...]:
     if isinstance(event, ProcessExited | WorkerLost):
-        return tuple(f"pid {one.identity.pid} ({one.name}) is left: {one.why}" for one in event.left)
+        return tuple(f"left: {left_in_words(one)}" for one in event.left)
     return event.notes if isinstance(event, ProcessIntended) else ()
 
 

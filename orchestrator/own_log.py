@@ -21,7 +21,10 @@ LAST_WORDS_S: Final = 0.5
 
 
 class UnhurriedHandler(logging.Handler):
-    """Writes to a descriptor from a thread of its own: a write that blocks holds up nobody but that thread."""
+    """Writes to a descriptor from a thread of its own: a write that blocks holds up nobody but that thread.
+
+    The library's QueueListener would be waited for at the end without a limit, and a stream's lock is held by a blocked write.
+    """
 
     def __init__(self, descriptor: int) -> None:
         """`descriptor` stays the caller's to close."""

@@ -5,7 +5,7 @@ from typing import Any
 
 from journal.clock import S, Stamp, age_ns, iso
 from journal.events import LeftBehind, OrchestratorLost
-from projections.endings import loss_in_words
+from projections.endings import left_in_words, loss_in_words
 from projections.state import Outcome, Process, WorkspaceState
 from projections.views import status_document
 
@@ -106,7 +106,7 @@ def status_text(
         lines.append(f"  to recover  {document['recovery_command']}")
     if state.parked is not None:
         lines += [f"parked        {plain(state.parked.why)}", f"  to do       {state.parked.advice}"]
-    lines += [f"left          pid {one.identity.pid} ({plain(one.name)}): {plain(one.why)}" for one in left]
+    lines += [f"left          {plain(left_in_words(one))}" for one in left]
     return "\n".join(lines)
 
 

@@ -48,6 +48,15 @@ def kill_the_orchestrator(live):
     )
 
 
+def kill_the_guard(live):
+    """The state before: its orchestrator served, and its content was kept."""
+    guard = live.serve_kept("good")
+    before = live.state()
+    guard.kill()
+    guard.wait()
+    return before
+
+
 def parent_of(pid: int) -> int:
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
@@ -102,10 +111,7 @@ def test_how_an_orchestrator_ended_is_told_wherever_somebody_looks(workspace):
 
 def test_an_orchestrator_that_has_become_the_guard_is_not_called_dead(workspace):
     live = workspace(good=None)
-    guard = live.serve_kept("good")
-    before = live.state()
-    guard.kill()
-    guard.wait()
+    before = kill_the_guard(live)
     live.until(lambda state: state.orchestrator not in {None, before.orchestrator})
     assert live.of(OrchestratorLost) == [OrchestratorLost(identity=before.orchestrator, became_guard=True)]
     assert f"orchestrator pid {before.orchestrator.pid} became the guard" in live.cli("status").stdout
@@ -126,10 +132,7 @@ def test_a_signal_that_ended_an_orphan_is_in_the_journal(workspace, number):
 
 def test_a_killed_guard_is_replaced_by_its_orchestrator_which_starts_another(workspace):
     live = workspace(good=None)
-    guard = live.serve_kept("good")
-    before = live.state()
-    guard.kill()
-    guard.wait()
+    before = kill_the_guard(live)
     state = live.until(lambda state: state.guard == before.orchestrator and state.orchestrator != before.orchestrator)
     assert [event.identity for event in live.of(GuardLost)] == [before.guard]
     live.until(lambda _: len(live.of(ProcessAdopted)) == 1)
@@ -153,6 +156,8 @@ def test_a_killed_guard_is_replaced_also_while_nothing_can_be_journaled(workspac
         until(lambda: b"--again" in Path(f"/proc/{before.pid}/cmdline").read_bytes())
     state = live.until(lambda state: state.guard == before and state.orchestrator not in {None, before})
     live.until(lambda state: state.main_process.owner == state.orchestrator)
+    assert [event.identity.pid for event in live.of(GuardLost)] == [guard.pid]
+    assert len(live.starts("good")) == 1
     os.kill(state.guard.pid, signal.SIGTERM)
     until(lambda: not is_alive(state.guard))
 

@@ -12,6 +12,7 @@ from comfygit_journal.escaping import cut, escaped
 from comfygit_journal.lines import iso
 from comfygit_journal.present import Present
 from journal.clock import Stamp
+from projections.endings import left_in_words
 from projections.inventory import change_text
 from projections.story_model import Cause, Ending, Restored, Span, Start, Story
 
@@ -39,7 +40,7 @@ def story_text(story: Story, present: Present, workspace: str) -> str:
         ("content", [line for restored in story.restores for line in _restored(restored)]),
         ("probes", ["; ".join(map(_probes, story.starts))] if story.starts else []),
         ("signals", _signals(story)),
-        ("left", [f"pid {one.identity.pid} ({escaped(one.name)}): {escaped(one.why)}" for one in story.left]),
+        ("left", [escaped(left_in_words(one)) for one in story.left]),
         ("outage", _outage(story)),
         ("serves now", [_serves(present, story)]),
     ]
