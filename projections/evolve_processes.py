@@ -196,7 +196,12 @@ def _exited(state: WorkspaceState, event: ProcessExited, recorded: Recorded) -> 
         return state
     content = content_of(process.fingerprint)
     trouble = Trouble(recorded.seq, describe_exit(event), process.environment, "crash", recorded.at, content)
-    return replaced(state, crashes=state.crashes + 1, trouble=trouble)
+    return replaced(state, crashes=state.crashes + (not _is_unseen(state, process, event)), trouble=trouble)
+
+
+def _is_unseen(state: WorkspaceState, process: Process, event: ProcessExited) -> bool:
+    """Whether it was gone when this orchestrator came, and nobody knows how: no reason to keep from starting it."""
+    return event.code is None and not event.signal and process.owner != state.orchestrator
 
 
 def describe_exit(event: ProcessExited) -> str:

@@ -234,6 +234,21 @@ def test_a_crash_is_trouble_and_keeps_the_probation_it_broke():
     assert state.probation is not None
 
 
+@pytest.mark.parametrize(
+    ("code", "signal", "is_adopted", "crashes"),
+    [(None, "", False, 0), (None, "", True, 1), (7, "", False, 1), (None, "SIGSEGV", False, 1)],
+)
+def test_how_something_ended_that_nobody_saw_counts_for_no_retry(code, signal, is_adopted, crashes):
+    history = History().serving("a")
+    process = history.state.main_process
+    history.add(OrchestratorLost(identity=ME), orchestrator_started(me=SUCCESSOR))
+    if is_adopted:
+        history.add(ProcessAdopted(spawn=process.spawn, identity=process.identity))
+    history.add(exited(process.spawn, code, ExitCause.CRASH, signal))
+
+    assert (history.state.crashes, history.state.trouble.reason) == (crashes, "crash")
+
+
 @pytest.mark.parametrize("cause", set(ExitCause) - {ExitCause.CRASH})
 def test_any_other_exit_ends_probation_unproven(cause):
     history = History().serving("a")

@@ -10,6 +10,7 @@ from journal.events import (
     GenerationProven,
     Ladder,
     LockReleased,
+    OrchestratorLost,
     OrchestratorStopped,
     Origin,
     ProcessStopAsked,
@@ -35,6 +36,8 @@ from projections.jobs import JobKind
 from projections.state import STARTS_KEPT
 from projections.switching import Stage
 from tests.helpers.histories import (
+    ME,
+    SUCCESSOR,
     History,
     acted,
     decided,
@@ -44,6 +47,7 @@ from tests.helpers.histories import (
     in_stage,
     names_of,
     only,
+    orchestrator_started,
     planned,
     seen,
     source_seen,
@@ -290,6 +294,17 @@ def test_after_its_retries_it_parks_and_says_why(most, crashes):
     assert parked.advice.endswith("rollback --workspace /workspace --to 11 --dry-run")
     history.add(parked)
     assert waits_s(decided(history), history) == 3600
+
+
+def test_what_was_gone_before_a_person_started_us_is_started_though_no_crash_is_retried():
+    history = History().serving("a")
+    history.add(OrchestratorLost(identity=ME), orchestrator_started(me=SUCCESSOR))
+    history.add(exited(history.state.main, None, ExitCause.CRASH))
+
+    plan = only(acted(history, config=Config(crash_retry_max=0)), StartPlanned)
+
+    assert (plan.kind, plan.attempt) == (StartKind.RETRY, 1)
+    assert 500 * MS <= plan.delay_ns <= 550 * MS
 
 
 def test_a_restart_lifts_the_park():
