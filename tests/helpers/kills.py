@@ -6,6 +6,7 @@ import random
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import attrs
@@ -70,14 +71,13 @@ def told(live: LiveWorkspace, kill: Kill, folder: Path) -> bool:
         if kill.story == "content comes back":
             is_kept(live, "plain")
         kill.order.give(path)
-        _with_somebody_to_start_it_again(live, kill, path, first, story)
-        story.act(live)
-    if story.begins:
-        _with_somebody_to_start_it_again(live, kill, path, first, story)
-    if kill.order.event == ANY:
-        live.until(lambda state: not path.exists() or is_at_rest(live, story, state), PATIENCE_S)
-        path.unlink(missing_ok=True)  # the story was over before there had been that many events
-    state = live.until(lambda state: is_carried_out(path) and is_at_rest(live, story, state), PATIENCE_S)
+    with _somebody_to_start_it_again(live, kill, path, first if story.begins else ""):
+        if not story.begins:
+            story.act(live)
+        if kill.order.event == ANY:
+            live.until(lambda state: not path.exists() or is_at_rest(live, story, state), PATIENCE_S)
+            path.unlink(missing_ok=True)  # the story was over before there had been that many events
+        state = live.until(lambda state: is_carried_out(path) and is_at_rest(live, story, state), PATIENCE_S)
     check(live, story, state)
     return victims_of(path).exists()
 
@@ -91,19 +91,27 @@ def _start(live: LiveWorkspace, order: Path, environment: str) -> None:
         live.orchestrators.append(subprocess.Popen(command, stdout=log, stderr=log, env=environ))
 
 
-def _with_somebody_to_start_it_again(live: LiveWorkspace, kill: Kill, order: Path, first: str, story: Story) -> None:
-    """By hand, once the guard is dead too."""
+@contextlib.contextmanager
+def _somebody_to_start_it_again(live: LiveWorkspace, kill: Kill, order: Path, environment: str) -> Iterator[None]:
+    """By hand, where the guard is to die too, and once it has. Nobody is started any more when the block is left."""
     if kill.order.who in {"orchestrator", "guard"}:
+        yield
         return
-    guard = live.orchestrators[-1]
+    guard, over = live.orchestrators[-1], threading.Event()
 
     def revive() -> None:
-        until(lambda: is_carried_out(order), PATIENCE_S)
-        with contextlib.suppress(subprocess.TimeoutExpired):  # the story was over before
-            guard.wait(5.0)
-            live.start(first if story.begins else "")
+        until(lambda: over.is_set() or is_carried_out(order), PATIENCE_S)
+        if not over.is_set() and victims_of(order).exists():
+            guard.wait(PATIENCE_S)
+            live.start(environment)
 
-    threading.Thread(target=revive, daemon=True).start()
+    thread = threading.Thread(target=revive)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def is_at_rest(live: LiveWorkspace, story: Story, state: WorkspaceState) -> bool:
