@@ -1,7 +1,7 @@
 """Being the only orchestrator of a workspace: its lock, and whether another one lives although the lock could be had."""
 
-from orchestrator.asking import living_orchestrator, read_state
 from orchestrator.occupancy import IS_ENDED_BY, has_open, holder_in_words, refusal
+from orchestrator.reading import living_orchestrator, read_state
 from orchestrator.singleton import SINGLETON, AlreadyRunning, Singleton
 from orchestrator.workspace import Workspace
 from projections.state import WorkspaceState

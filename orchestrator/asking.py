@@ -1,8 +1,7 @@
 """What other processes ask of a workspace: append the wish, see that an orchestrator is there, watch what becomes of it."""
 
 import contextlib
-from collections.abc import Generator, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 
 import attrs
 
@@ -10,7 +9,6 @@ from journal import clock
 from journal.clock import Stamp, is_over, seconds
 from journal.codec import Draft, own_actor
 from journal.doorbell import Doorbell
-from journal.errors import JournalMissing
 from journal.events import (
     AbortRequested,
     LockReleased,
@@ -22,23 +20,19 @@ from journal.events import (
     SwitchRequested,
 )
 from journal.head import head_path
-from journal.identity import Identity, is_alive, own_identity
-from journal.store import Journal
+from journal.identity import is_alive, own_identity
 from orchestrator.config import Config
 from orchestrator.deciding.admission import admit
 from orchestrator.deciding.withdrawing import DELETED, was_deleted, withdraw
 from orchestrator.inbox import aside_of
 from orchestrator.ledger import Ledger
 from orchestrator.observing import foreign_lock
+from orchestrator.reading import LOOK_S, living_guard, living_orchestrator
 from orchestrator.workspace import Workspace, read_config
 from orchestrator.world import SwitchAsk
-from projections.evolve import fold
 from projections.publisher import read_bytes
 from projections.state import Goal, WorkspaceState
 from projections.views import LOCK, REQUEST
-
-LOOK_S = 0.25
-"""How often somebody who waits looks without being woken."""
 
 
 @attrs.frozen
@@ -47,18 +41,6 @@ class Answer:
 
     switch: int | None
     refused: SwitchRefused | None
-
-
-def living_orchestrator(state: WorkspaceState) -> Identity | None:
-    """The orchestrator of the workspace, if it lives."""
-    known = state.orchestrator
-    return known if known is not None and is_alive(known) else None
-
-
-def living_guard(state: WorkspaceState) -> Identity | None:
-    """Who starts the next orchestrator where this one has died, if that lives."""
-    known = state.guard
-    return known if known is not None and is_alive(known) else None
 
 
 def claim_is_dead(state: WorkspaceState) -> bool:
@@ -187,26 +169,4 @@ def watch(ledger: Ledger, since: Stamp, timeout_s: float | None) -> Iterator[Wor
         while timeout_s is None or not is_over(since, seconds(timeout_s), clock.read()):
             ledger.refresh()
             yield ledger.state
-            bell.wait(LOOK_S)
-
-
-def read_state(path: Path) -> WorkspaceState:
-    """The state of the journal at `path`; where there is none yet, that of a workspace that was never used. Reads only."""
-    try:
-        with Journal.open_readonly(path) as journal:
-            return fold(journal.read())
-    except JournalMissing:
-        return WorkspaceState()
-
-
-def follow_state(path: Path) -> Generator[WorkspaceState, None, None]:
-    """The state of the journal at `path`, at once and whenever it has changed or LOOK_S has passed. Reads only.
-
-    Raises JournalMissing when there is no journal yet.
-    """
-    with Journal.open_readonly(path) as journal, contextlib.closing(Doorbell(head_path(path))) as bell:
-        state = WorkspaceState()
-        while True:
-            state = fold(journal.read(state.seq), state)
-            yield state
             bell.wait(LOOK_S)

@@ -182,9 +182,9 @@ def status(workspace: Path | None, *, watch: bool, as_json: bool) -> None:
     Example:
       comfygit-orchestrator status
     """
-    from orchestrator import commands
+    from orchestrator import status_command
 
-    sys.exit(commands.status(workspace, watch=watch, as_json=as_json))
+    sys.exit(status_command.status(workspace, watch=watch, as_json=as_json))
 
 
 cli.add_command(cli_generations.generations)

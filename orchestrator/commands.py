@@ -3,34 +3,21 @@
 Each returns the exit status: 0 done, 1 failed.
 """
 
-import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import click
 
 from journal import clock
 from journal.clock import Stamp, elapsed_ns, is_over, seconds
 from journal.events import RefusalReason, RestoreStarted
-from journal.identity import Identity, is_alive
+from journal.identity import Identity
 from orchestrator import showing
-from orchestrator.asking import (
-    ask_abort,
-    ask_restart,
-    ask_shutdown,
-    ask_switch,
-    command_ask,
-    follow_state,
-    living_guard,
-    living_orchestrator,
-    open_ledger,
-    read_state,
-    watch,
-)
+from orchestrator.asking import ask_abort, ask_restart, ask_shutdown, ask_switch, command_ask, open_ledger, watch
 from orchestrator.launching import spawn_orchestrator
 from orchestrator.ledger import Ledger
+from orchestrator.options import print_result
+from orchestrator.reading import living_guard, living_orchestrator
 from orchestrator.waiting import ProgressLine
 from orchestrator.workspace import Workspace, WorkspaceError, open_workspace
 from orchestrator.world import SwitchAsk
@@ -44,11 +31,6 @@ STOP_WITHIN_S = 60.0
 
 def _ledger(workspace: Path | None) -> Ledger:
     return open_ledger(open_workspace(workspace), "cli")
-
-
-def print_result(text: str, facts: Any, *, as_json: bool) -> None:
-    """To stdout: `facts` as JSON, or `text`."""
-    click.echo(json.dumps(facts, indent=2, ensure_ascii=False) if as_json else text)
 
 
 def spawn(workspace: Path | None, environment: str, arguments: tuple[str, ...] | None, *, as_json: bool) -> int:
@@ -212,37 +194,4 @@ def abort(workspace: Path | None, *, as_json: bool) -> int:
         ask_abort(ledger)
         _see_to_it(ledger)
         print_result(f"abort of switch {job.job} to {job.environment} requested", {"aborted": job.job}, as_json=as_json)
-    return 0
-
-
-def status(workspace: Path | None, *, watch: bool, as_json: bool) -> int:
-    """Show the state; with `watch`, again whenever it changes."""
-    opened = open_workspace(workspace)
-    if watch:
-        return _watch_status(opened, as_json=as_json)
-    state = read_state(opened.journal_path)
-    seen = _seen(state)
-    print_result(showing.status_text(state, **seen), showing.status_facts(state, **seen), as_json=as_json)
-    return 0
-
-
-def _seen(state: WorkspaceState) -> dict[str, Any]:
-    """What `status` tells beyond the journal: who lives now, of what could not be ended too."""
-    return {
-        "alive": living_orchestrator(state) is not None,
-        "guard_alive": living_guard(state) is not None,
-        "left": [one for one in state.left if is_alive(one.identity)],
-        "now": clock.read(),
-    }
-
-
-def _watch_status(workspace: Workspace, *, as_json: bool) -> int:
-    shown = ""
-    for state in follow_state(workspace.journal_path):
-        render: Callable[..., Any] = showing.status_facts if as_json else showing.status_text
-        text = render(state, **_seen(state))
-        text = json.dumps(text, ensure_ascii=False) if as_json else text
-        if text != shown:
-            shown = text
-            click.echo(("\x1b[H\x1b[2J" if sys.stdout.isatty() and not as_json else "") + text)
     return 0

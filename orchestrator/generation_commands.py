@@ -11,13 +11,14 @@ from journal.events import GenerationPinned, GenerationUnpinned
 from journal.store import Journal
 from orchestrator import generation_showing
 from orchestrator.asking import command_ask, open_ledger
-from orchestrator.commands import ask_and_follow, print_result
+from orchestrator.commands import ask_and_follow
 from orchestrator.environments.content import changes
 from orchestrator.environments.content_work import kept_entries
 from orchestrator.environments.inventory import inventory
 from orchestrator.errors import OrchestratorError
 from orchestrator.generation_showing import Plan
 from orchestrator.ledger import captured_in
+from orchestrator.options import print_result
 from orchestrator.workspace import Workspace, open_workspace
 from projections.evolve import fold
 from projections.generations import KEPT, Generation, find, named

@@ -10,12 +10,13 @@ from journal.clock import Stamp, is_over, seconds
 from journal.codec import Draft
 from journal.events import SpawnRequested
 from journal.identity import Identity, identify, is_alive
-from orchestrator.asking import living_orchestrator, watch
+from orchestrator.asking import watch
 from orchestrator.errors import OrchestratorError
 from orchestrator.ledger import Ledger
 from orchestrator.panel.venv import python_in
 from orchestrator.processes.detach import spawn_detached
 from orchestrator.processes.signals import send
+from orchestrator.reading import living_orchestrator
 
 ALIVE_WITHIN_S: Final = 15.0
 """How long a new orchestrator may take to journal its start: Python and imports, 0.3 s on an idle machine."""

@@ -1,5 +1,6 @@
-"""What several commands of `comfygit-orchestrator` have in common: their options, and the order in which they are listed."""
+"""What the commands of `comfygit-orchestrator` have in common: options, the order in which they are listed, how they print."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,11 @@ def workspace_option(function: Callable[..., Any]) -> Callable[..., Any]:
 def json_option(function: Callable[..., Any]) -> Callable[..., Any]:
     """`--json`, as the argument `as_json`."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(function)
+
+
+def print_result(text: str, facts: Any, *, as_json: bool) -> None:
+    """To stdout: `facts` as JSON, or `text`."""
+    click.echo(json.dumps(facts, indent=2, ensure_ascii=False) if as_json else text)
 
 
 def environment_option(function: Callable[..., Any]) -> Callable[..., Any]:

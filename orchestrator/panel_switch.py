@@ -9,12 +9,13 @@ from journal.codec import Draft
 from journal.errors import JournalError
 from journal.events import Origin, RefusalReason, SwitchRefused
 from journal.identity import Identity, identify
-from orchestrator.asking import as_it_is, ask_switch, living_orchestrator, open_ledger
+from orchestrator.asking import as_it_is, ask_switch, open_ledger
 from orchestrator.deciding.admission import refused
 from orchestrator.deciding.withdrawing import withdraw
 from orchestrator.errors import OrchestratorError
 from orchestrator.launching import spawn_orchestrator
 from orchestrator.ledger import Ledger
+from orchestrator.reading import living_orchestrator
 from orchestrator.workspace import open_workspace
 from orchestrator.world import SwitchAsk
 from projections.state import WorkspaceState

@@ -17,7 +17,7 @@ from journal.events import ControlListening, Origin, RestartRequested, ShutdownR
 from journal.identity import own_identity
 from orchestrator import __version__
 from orchestrator.alone import leave_to_another, only_one
-from orchestrator.asking import as_it_is, open_ledger, read_state
+from orchestrator.asking import as_it_is, open_ledger
 from orchestrator.config import Config
 from orchestrator.control.server import ControlServer, ControlUnavailable
 from orchestrator.deciding.situation import endpoint_for
@@ -34,6 +34,7 @@ from orchestrator.narration import Narrator
 from orchestrator.observing import Observer
 from orchestrator.performing import Performer
 from orchestrator.processes.children import Children
+from orchestrator.reading import read_state
 from orchestrator.singleton import SINGLETON, AlreadyRunning, Singleton
 from orchestrator.starting import StartOptions, first_events
 from orchestrator.workspace import Workspace, WorkspaceError, read_config

@@ -19,7 +19,7 @@ from pathlib import Path
 from comfyui_stand_in.environment import free_port
 from comfyui_stand_in.install import install, make_python
 from demo_screen import Screen
-from orchestrator.asking import follow_state
+from orchestrator.reading import follow_state
 from projections.state import WorkspaceState
 
 BROKEN = {

@@ -8,11 +8,11 @@ from typing import Any
 import attrs
 
 from journal.errors import JournalError
-from orchestrator.asking import living_orchestrator, read_state
 from orchestrator.compat.locking import is_switch_locked
 from orchestrator.compat.opening import ledger_of
 from orchestrator.compat.pids import _is_process_running, forget_dead_orchestrator, read_orchestrator_pid
 from orchestrator.panel.finding import METADATA, environment_here, find_workspace_root
+from orchestrator.reading import living_orchestrator, read_state
 from orchestrator.workspace import EnvironmentPaths, WorkspaceError
 from orchestrator.workspace import Workspace as PlainWorkspace
 from projections.views import PID

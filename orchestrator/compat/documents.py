@@ -11,7 +11,7 @@ from journal.codec import Draft
 from journal.events import LockReleased, Origin, RefusalReason, StartupCaptured, StatusCleared, StatusSet
 from journal.identity import own_identity
 from journal.masking import mask
-from orchestrator.asking import ask_switch, living_orchestrator
+from orchestrator.asking import ask_switch
 from orchestrator.compat.opening import ledger_of, read_document, workspace_of
 from orchestrator.config import Config
 from orchestrator.deciding.settling import rejected
@@ -21,6 +21,7 @@ from orchestrator.inbox import COMMAND, Inbox, parse_command
 from orchestrator.ledger import Ledger
 from orchestrator.observing import touched_at
 from orchestrator.panel.finding import environment_here
+from orchestrator.reading import living_orchestrator
 from orchestrator.workspace import Workspace, WorkspaceError, name_problem, read_config
 from orchestrator.world import AskKind, SwitchAsk
 from projections.publisher import read_bytes

@@ -10,13 +10,14 @@ from journal.codec import Draft
 from journal.errors import JournalError
 from journal.events import LockAcquired, LockBroken, LockRefused, LockReleased, StatusCleared
 from journal.identity import own_identity
-from orchestrator.asking import are_files_deleted, claim_is_dead, living_orchestrator, read_state
+from orchestrator.asking import are_files_deleted, claim_is_dead
 from orchestrator.compat.opening import ledger_of, workspace_of
 from orchestrator.config import Config
 from orchestrator.deciding.admission import claimed_by, cleared_away, touched_by_others
 from orchestrator.deciding.withdrawing import withdraw
 from orchestrator.ledger import Ledger
 from orchestrator.observing import foreign_lock
+from orchestrator.reading import living_orchestrator, read_state
 from orchestrator.workspace import read_config
 from projections.locking import ForeignLock
 from projections.publisher import is_ours, read_bytes

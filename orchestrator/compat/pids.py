@@ -15,7 +15,7 @@ from journal.events import OrchestratorLost, OrchestratorStopped, StatusCleared
 from journal.identity import Identity, identify, is_alive, own_identity
 from orchestrator import __version__
 from orchestrator.alone import leave_to_another, only_one
-from orchestrator.asking import living_guard, living_orchestrator, watch
+from orchestrator.asking import watch
 from orchestrator.compat.locking import discard_foreign, given_up
 from orchestrator.compat.opening import ledger_of, workspace_of
 from orchestrator.config import Config
@@ -24,6 +24,7 @@ from orchestrator.deciding.withdrawing import withdraw
 from orchestrator.inbox import Inbox
 from orchestrator.ledger import Ledger
 from orchestrator.processes.signals import send
+from orchestrator.reading import living_guard, living_orchestrator
 from orchestrator.singleton import Singleton
 from orchestrator.starting import StartOptions, first_events
 from orchestrator.workspace import read_config

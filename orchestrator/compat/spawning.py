@@ -5,12 +5,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from orchestrator.asking import living_orchestrator
 from orchestrator.compat.documents import write_startup_state
 from orchestrator.compat.opening import ledger_of
 from orchestrator.endpoint import user_arguments
 from orchestrator.launching import spawn_orchestrator as launch
 from orchestrator.panel.finding import METADATA, environment_here
+from orchestrator.reading import living_orchestrator
 from orchestrator.workspace import WorkspaceError
 
 _LOG = logging.getLogger(__name__)

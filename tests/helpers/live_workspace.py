@@ -22,8 +22,9 @@ from journal.errors import JournalMissing
 from journal.events import Event
 from journal.identity import is_alive
 from journal.store import Journal
-from orchestrator.asking import ask_switch, command_ask, follow_state
+from orchestrator.asking import ask_switch, command_ask
 from orchestrator.ledger import Ledger
+from orchestrator.reading import follow_state
 from orchestrator.workspace import open_workspace
 from projections.evolve import fold
 from projections.state import WorkspaceState

@@ -52,8 +52,8 @@ from orchestrator import (
     write_switch_request,
     write_switch_status,
 )
-from orchestrator.asking import read_state
 from orchestrator.compat.documents import SwitchNotGranted
+from orchestrator.reading import read_state
 from orchestrator.singleton import SINGLETON, AlreadyRunning
 from orchestrator.workspace import WorkspaceError
 from tests.helpers.waiting import until

@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -93,6 +95,20 @@ def test_status_of_a_workspace_never_used_writes_nothing(run, workspace):
     assert status == 0
     assert "serving       nothing" in out
     assert list(workspace.metadata.iterdir()) == []
+
+
+def test_status_imports_nothing_of_the_loop(run, workspace):
+    run("spawn", "--environment", "gone")  # there is a journal
+    script = (
+        "import sys; from orchestrator.cli import main; before = set(sys.modules)\n"
+        f"main(['status', '--workspace', {str(workspace.root)!r}])\n"
+        "heavy = ('aiohttp', 'asyncio', 'filelock', 'psutil', 'rich', 'sqlite_utils')\n"
+        "loop = ('asking', 'deciding', 'environments', 'inbox', 'ledger', 'observing', 'processes', 'world')\n"
+        "print([name for name in (*heavy, *map('orchestrator.{}'.format, loop)) if name in sys.modules], file=sys.stderr)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert "not running" in done.stdout
+    assert done.stderr == "[]\n"
 
 
 def test_status_as_json(run):
