@@ -29,5 +29,5 @@ def was_deleted(state: WorkspaceState, now: Stamp, *, lock_there: bool, request_
     if job is None or not job.is_switch or (lock_there and request_there):
         return False
     lost_with_the_machine = state.at is not None and state.at.boot_id != now.boot_id
-    has_just_begun = state.seq <= job.job + 1  # its lock.acquired follows it in the same transaction
+    has_just_begun = state.at == job.requested  # a transaction has one stamp, and nothing has been appended since
     return not lost_with_the_machine and not (has_just_begun and job.origin is Origin.SUPERVISOR)
