@@ -50,10 +50,15 @@ class Order:
         return cls(event, occurrence, moment, who)
 
     def give(self, path: Path) -> None:
-        """Write it in one go: an orchestrator may be reading."""
-        written = path.with_suffix(".written")
-        written.write_text(json.dumps(attrs.asdict(self)))
-        written.replace(path)
+        """Write it for the orchestrator."""
+        _write(path, attrs.asdict(self))
+
+
+def _write(path: Path, document: Any) -> None:
+    """In one go: somebody may be reading."""
+    written = path.with_name(f"{path.name}.written")
+    written.write_text(json.dumps(document))
+    written.replace(path)
 
 
 def victims_of(path: Path) -> Path:
@@ -131,7 +136,7 @@ class Executioner:
             assert guard.__file__.encode() in command, command
             victims.insert(0, os.getppid())
         died = [attrs.asdict(identity) for identity in map(identify, victims) if identity is not None]
-        victims_of(self._path).write_text(json.dumps(died))
+        _write(victims_of(self._path), died)
         try:
             self._path.unlink()
         except FileNotFoundError:  # taken back
