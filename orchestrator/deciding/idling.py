@@ -159,9 +159,10 @@ def _after_trouble(situation: Situation) -> Decision:
             return recovery
     if state.crashes > situation.config.crash_retry_max or situation.starts_are_spent:
         return _give_up(situation, _why(situation))
-    attempt = max(1, state.crashes)
-    delay_ns = retry_delay_ns(attempt, situation.config.crash_retry_delay_s, state.seq)
-    return _plan(situation, StartKind.RETRY, asked=False, delay_ns=delay_ns, attempt=attempt)
+    if not state.crashes:
+        return _plan(situation, StartKind.RESTART, asked=False)  # it was gone when we came: no crash of this run
+    delay_ns = retry_delay_ns(state.crashes, situation.config.crash_retry_delay_s, state.seq)
+    return _plan(situation, StartKind.RETRY, asked=False, delay_ns=delay_ns, attempt=state.crashes)
 
 
 def _has_other_content(situation: Situation) -> bool:

@@ -303,8 +303,7 @@ def test_what_was_gone_before_a_person_started_us_is_started_though_no_crash_is_
 
     plan = only(acted(history, config=Config(crash_retry_max=0)), StartPlanned)
 
-    assert (plan.kind, plan.attempt) == (StartKind.RETRY, 1)
-    assert 500 * MS <= plan.delay_ns <= 550 * MS
+    assert (plan.kind, plan.asked, plan.delay_ns) == (StartKind.RESTART, False, 0)
 
 
 def test_a_restart_lifts_the_park():
