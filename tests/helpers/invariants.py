@@ -22,11 +22,9 @@ from journal.events import (
     ProcessSpawned,
     ProcessStopAsked,
     ProcessSwept,
-    RestartRequested,
     RestoreStarted,
     RollbackTried,
     SourceSeen,
-    StartPlanned,
     SwitchAborted,
     SwitchCompleted,
     SwitchCriticallyFailed,
@@ -51,7 +49,6 @@ from orchestrator.actions import (
     TakeForeignLock,
 )
 from orchestrator.config import Config
-from orchestrator.deciding.situation import BREAKER_WINDOW_NS
 from projections.evolve_supervision import inbox_key
 from projections.generations import Candidate
 from projections.rollback import TRIES_MAX
@@ -62,6 +59,7 @@ from tests.helpers.broken_invariant import BrokenInvariantError, must
 from tests.helpers.log_rules import LogRules
 from tests.helpers.log_rules_of_processes import HealthRules, ProcessRules, StartRules
 from tests.helpers.log_rules_of_switches import CandidateRules, RequestRules, SwitchRules
+from tests.helpers.log_rules_of_the_breaker import BreakerRules
 from tests.helpers.simulated_comfyui import NEVER_NS, SimulatedProcess
 from tests.helpers.simulated_machine import SimulatedMachine
 
@@ -69,13 +67,12 @@ RULES: tuple[type[LogRules], ...] = (
     HealthRules,
     ProcessRules,
     StartRules,
+    BreakerRules,
     SwitchRules,
     RequestRules,
     CandidateRules,
 )
 TERMINAL = (SwitchCompleted, SwitchRolledBack, SwitchCriticallyFailed, SwitchAborted)
-STARTS_MAX = 8
-"""ComfyUIs started in any minute without anybody asking in between, switches aside."""
 
 
 @attrs.define
@@ -89,7 +86,6 @@ class Invariants:
     spawned: set[int] = attrs.Factory(set)
     exited: set[int] = attrs.Factory(set)
     given_up: set[int] = attrs.Factory(set)
-    plain_starts_ns: list[int] = attrs.Factory(list)
     shown: tuple[int, int] = (0, 0)
     rules: tuple[LogRules, ...] = ()
 
@@ -123,8 +119,6 @@ class Invariants:
                 must(event.given_up or not alive, "spawn {} is alive", event.spawn)
                 if event.given_up:
                     self.given_up.add(event.spawn)
-            case ProcessIntended() | StartPlanned() | SwitchRequested() | RestartRequested():
-                self._count_starts(state, recorded)
             case _:
                 self._is_allowed(state, event)
 
@@ -251,15 +245,6 @@ class Invariants:
         failed = {name for name, _ in job.failed} if job is not None else set()
         asked = job is not None and (job.generation == event.generation or event.environment in job.saved)
         must(asked or event.environment in failed, "{}, though nobody asked for that", event)
-
-    def _count_starts(self, state: WorkspaceState, recorded: Recorded) -> None:
-        event, at_ns = recorded.event, recorded.at.monotonic_ns
-        if isinstance(event, SwitchRequested | RestartRequested) or (isinstance(event, StartPlanned) and event.asked):
-            self.plain_starts_ns.clear()
-        elif isinstance(event, ProcessIntended) and state.job is not None and not state.job.is_switch:
-            recent = [one for one in self.plain_starts_ns if 0 <= at_ns - one < BREAKER_WINDOW_NS]
-            self.plain_starts_ns = [*recent, at_ns]
-            must(len(self.plain_starts_ns) <= STARTS_MAX, "{} starts within a minute", len(self.plain_starts_ns))
 
     # --------------------------------------------------------- effects
 

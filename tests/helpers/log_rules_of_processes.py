@@ -326,12 +326,14 @@ class StartRules(LogRules):
             self.unasked.append(recorded.at)
         if event.cause is not ExitCause.CRASH or event.spawn != state.main or job is not None:
             return
-        self.failures += 1
+        seen = event.code is not None or event.signal or state.processes[event.spawn].owner == state.orchestrator
+        self.failures += bool(seen)  # what was gone before we came, nobody knows how, was no crash of this run
         since = self.completed.get(event.spawn)
         broke = event.code != EXIT_SWITCH  # one that nobody asked for ends the probation unproven, and is retried
         in_probation = broke and since is not None and elapsed_ns(since, recorded.at) < seconds(self.config.probation_s)
         elsewhere = [g for g in state.generations if g.is_good and g.environment != state.environment]
-        self.recovery_due = in_probation and bool(elsewhere) and not state.recovered
+        unasked = state.restart_asked is None  # whoever wants it started again wants no other one
+        self.recovery_due = in_probation and bool(elsewhere) and not state.recovered and unasked
 
     def _critically_failed(self, _state: WorkspaceState, _recorded: Recorded, _event: object) -> None:
         self.critical = True

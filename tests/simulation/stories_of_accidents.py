@@ -185,6 +185,7 @@ CRASHES: Final[Mapping[str, Story]] = {
     ),
     "a crash": Story(serving(quick(7, 3.0), QUICK), lambda world: world.run(3.0), A),
     "a crash loop": Story(serving(quick(7, 3.0), BROKEN), lambda world: world.run(3.0), NOTHING),
+    "a loop of restarts": Story(serving(quick(42, 0.6)), lambda world: world.run(3.0), NOTHING),
     "a target that vanishes before it is started": Story(
         serving(), then(by_command, 0.3, lose("b")), A, ROLLED_BACK, A | B
     ),
