@@ -11,7 +11,7 @@ _NAME: Final = (
 _WORD: Final = (
     r"(?<![\w-])(?:[\w-]{0,64}?[_-])?"  # what may stand before it: bounded, or long lines take quadratic time
 )
-_VALUE: Final = r"(?:\"[^\"\n]*\"|'[^'\n]*'|[^\s\"'&,;)}\]]+)"
+_VALUE: Final = r"(?:\"[^\"\n]*\"|'[^'\n]*'|[^\s\"'&,;)}\]]+)++"  # as a shell joins them: 'a'b"c" is one
 
 _RULES: Final = (
     # https://user:password@host, https://token@host
@@ -43,6 +43,12 @@ _RULES: Final = (
 
 def mask(text: str) -> str:
     """`text` with every secret that can be recognised replaced by `***`. Masking twice changes nothing."""
+    while (masked := _masked_once(text)) != text:
+        text = masked  # what stood before a secret may be gone, and so show that it was one
+    return text
+
+
+def _masked_once(text: str) -> str:
     for pattern, replacement in _RULES:
         text = pattern.sub(replacement, text)
     return text
