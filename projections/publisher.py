@@ -5,6 +5,7 @@ an older one. Views are not fsynced: they are derived, and rewritten when the wo
 """
 
 import contextlib
+import errno
 import json
 import os
 import stat
@@ -35,6 +36,7 @@ def compare(folder: Path, expected: Mapping[str, bytes | None]) -> tuple[Drift, 
 
 NOT_A_FILE: Final = b"(not a regular file that can be read)"
 """What is found where a pipe, a folder, a link or something unreadable lies under a view's name: never what we write."""
+_NO_DESCRIPTOR: Final = frozenset({errno.EMFILE, errno.ENFILE})
 READ_BYTES: Final = 1 << 20
 """The most that is read of a file that others can write; views have some 300 bytes."""
 
@@ -45,10 +47,20 @@ def read_bytes(path: Path) -> bytes | None:
     Never blocks, whatever lies there: a pipe without a writer would, for ever, and with the write lock held.
     """
     try:
+        return _content(path)
+    except OSError:
+        return NOT_A_FILE
+
+
+def _content(path: Path) -> bytes | None:
+    """The same, but for want of a descriptor it raises OSError: that says nothing of the file."""
+    try:
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
     except FileNotFoundError:
         return None
-    except OSError:
+    except OSError as error:
+        if error.errno in _NO_DESCRIPTOR:
+            raise
         return NOT_A_FILE
     try:
         return os.read(descriptor, READ_BYTES) if stat.S_ISREG(os.fstat(descriptor).st_mode) else NOT_A_FILE
@@ -96,7 +108,13 @@ class Publisher:
         wanted, written, problems = views(state), {}, []
         drifted = []
         for name in writing_order(state):
-            content, found = wanted[name], read_bytes(self._folder / name)
+            content = wanted[name]
+            try:
+                found = _content(self._folder / name)
+            except OSError as error:
+                problems.append(f"reading {self._folder / name}: {error.strerror or error}")
+                written.update({name: self._written[name]} if name in self._written else {})
+                continue
             if found != content:
                 if _is_kept(name, content, found, state.seq):
                     continue

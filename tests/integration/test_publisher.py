@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import stat
 import threading
 
@@ -195,6 +196,24 @@ def test_a_view_that_cannot_be_written_keeps_no_other_back_and_is_tried_again(tm
     publisher.publish(switching.state)
     assert publisher.problems == ()
     assert LOCK in present(tmp_path)
+
+
+def test_without_a_descriptor_left_nothing_is_taken_for_changed_and_all_is_looked_at_again(
+    tmp_path, publisher, switching
+):
+    publisher.publish(switching.state)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        drifted = publisher.publish(switching.state)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert drifted == ()
+    assert "Too many open files" in publisher.problems[0]
+    (tmp_path / STATUS).write_text("{}")
+
+    assert [drift.name for drift in publisher.publish(switching.state)] == [STATUS]
+    assert publisher.problems == ()
 
 
 def test_a_reader_never_sees_half_a_view(tmp_path, publisher):

@@ -113,8 +113,8 @@ def test_the_cgroup_tells_two_starts_apart_whose_orphans_the_subreaper_has(tmp_p
     script = """
         children = Children(children._journal_id)
         children.guard = identify(os.getppid())
-        root, own = hide(children, 7, Path(sys.argv[1]), HIDE_WELL + LEAVE)
-        _, other = hide(children, 9, Path(sys.argv[2]), HIDE_WELL + LEAVE)
+        root, own = hide(children, 7, Path(sys.argv[1]), IN_ITS_GROUP + HIDE_WELL + LEAVE)
+        _, other = hide(children, 9, Path(sys.argv[2]), IN_ITS_GROUP + HIDE_WELL + LEAVE)
         [until(lambda: children.poll(key)) for key in (7, 9)]
         print(set(children.survivors(7)) == set(own), set(children.survivors(9)) == set(other))
         end(*own, *other)
