@@ -59,19 +59,19 @@ def told(live: LiveWorkspace, kill: Kill, folder: Path) -> bool:
     """The story with its kill, its end checked; whether anybody was killed, or the story over before."""
     story, path = STORIES[kill.story], folder / "order"
     story.prepare(live)
-    first = next(iter(story.environments), "plain")
+    first = "other" if story.begins and "page" in kill.story else next(iter(story.environments), "plain")
     live.configure(**{"source_grace_s": 0, **story.settings})
     if story.begins:
         kill.order.give(path)
         story.act(live)
-        _start(live, path, "other" if "page" in kill.story else first)
+        _start(live, path, first)
     else:
         _start(live, path, first)
         live.until(lambda state: state.serving == first and state.control is not None)
         if kill.story == "content comes back":
             is_kept(live, "plain")
         kill.order.give(path)
-    with _somebody_to_start_it_again(live, kill, path, first if story.begins else ""):
+    with _somebody_to_start_it_again(live, kill, path, first if story.begins else ""):  # the same command again
         if not story.begins:
             story.act(live)
         if kill.order.event == ANY:
