@@ -36,9 +36,9 @@ def compare(folder: Path, expected: Mapping[str, bytes | None]) -> tuple[Drift, 
 
 NOT_A_FILE: Final = b"(not a regular file that can be read)"
 """What is found where a pipe, a folder, a link or something unreadable lies under a view's name: never what we write."""
-_NO_DESCRIPTOR: Final = frozenset({errno.EMFILE, errno.ENFILE})
 READ_BYTES: Final = 1 << 20
 """The most that is read of a file that others can write; views have some 300 bytes."""
+_NO_DESCRIPTOR: Final = frozenset({errno.EMFILE, errno.ENFILE})
 
 
 def read_bytes(path: Path) -> bytes | None:
@@ -103,7 +103,8 @@ class Publisher:
         """Write every view that differs on disk, in the order that readers rely on; what others had changed is returned.
 
         A request that is not ours is left where it is until it has been taken in; a lock that is not ours until it is taken.
-        A view that cannot be written does not keep the others back: `problems` names it, and it is tried again each time.
+        A view that cannot be written, or not read for want of a descriptor, does not keep the others back: `problems` names
+        it, and it is tried again each time.
         """
         wanted, written, problems = views(state), {}, []
         drifted = []
@@ -113,7 +114,8 @@ class Publisher:
                 found = _content(self._folder / name)
             except OSError as error:
                 problems.append(f"reading {self._folder / name}: {error.strerror or error}")
-                written.update({name: self._written[name]} if name in self._written else {})
+                if name in self._written:
+                    written[name] = self._written[name]
                 continue
             if found != content:
                 if _is_kept(name, content, found, state.seq):
