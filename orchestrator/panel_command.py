@@ -1,11 +1,9 @@
 """What `install-panel` does, after its arguments have been read."""
 
-import json
 from pathlib import Path
 
-import click
-
 from orchestrator import panel_installation
+from orchestrator.options import print_result
 from orchestrator.panel_installation import Change, PanelChange
 from orchestrator.workspace import open_workspace
 
@@ -15,7 +13,7 @@ def install_panel(workspace: Path | None, environment: str, *, remove: bool, as_
     opened = open_workspace(workspace)
     change = panel_installation.remove_panel if remove else panel_installation.install_panel
     done = change(opened, environment)
-    click.echo(json.dumps(panel_facts(done), indent=2, ensure_ascii=False) if as_json else panel_text(done))
+    print_result(panel_text(done), panel_facts(done), as_json=as_json)
     return 0
 
 
