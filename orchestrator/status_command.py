@@ -1,4 +1,4 @@
-"""What `comfygit-orchestrator status` does. Panels and scripts call it again and again: it imports only what it shows."""
+"""What `comfygit-orchestrator status` does. Scripts call it again and again: it imports only what it shows."""
 
 import json
 import sys
