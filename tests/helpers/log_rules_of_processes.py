@@ -285,9 +285,9 @@ class StartRules(LogRules):
         self.synced, self.not_before = "", (recorded.at, event.delay_ns)
         if not event.asked:
             self.unasked.append(recorded.at)
+        must(event.asked or not self.recovery_due, "{} after a crash in probation", event)
         if event.kind is not StartKind.RETRY:
             return
-        must(not self.recovery_due, "{} after a crash in probation", event)
         must(event.attempt <= self.config.crash_retry_max, "{} is one too many", event)
         least_ns = min(FIRST_RETRY_NS << max(0, event.attempt - 1), seconds(self.config.crash_retry_delay_s))
         must(event.delay_ns >= least_ns, "{} is too soon", event)

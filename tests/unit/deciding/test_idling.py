@@ -306,6 +306,14 @@ def test_what_was_gone_before_a_person_started_us_is_started_though_no_crash_is_
     assert (plan.kind, plan.asked, plan.delay_ns) == (StartKind.RESTART, False, 0)
 
 
+def test_but_where_it_was_gone_in_its_probation_the_way_back_is_taken():
+    history = History().serving("a").switching("b").completed()
+    history.add(StatusCleared(), OrchestratorLost(identity=ME), orchestrator_started(me=SUCCESSOR))
+    history.add(exited(history.state.main, None, ExitCause.CRASH))
+
+    assert names_of(acted(history))[:2] == ["generation.disproved", "switch.requested"]
+
+
 def test_a_restart_lifts_the_park():
     history = crashed(4)
     history.add(*events_of(acted(history)))
